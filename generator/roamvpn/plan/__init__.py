@@ -1,0 +1,1 @@
+"""Files against what is deployed: changes, masked diffs, summaries, the graph of the fleet."""

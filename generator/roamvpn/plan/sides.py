@@ -1,0 +1,58 @@
+"""The two sides of a comparison. A side knows its files by digest and reads one only when asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from roamvpn.policy.compile import Fleet
+    from roamvpn.render.artefacts import Artefact, Renderer
+
+
+class Side(Protocol):
+    """What stands, or shall stand, on the gateways."""
+
+    def gateways(self) -> Iterable[str]:
+        """Names of the gateways that have files."""
+
+    def sources(self, gateway: str) -> Mapping[str, str]:
+        """Digest of what each file is made from, by path; empty for a gateway that is not there."""
+
+    def text(self, gateway: str, path: str) -> str | None:
+        """The file's text; None where it cannot be had, as secrets without their keys."""
+
+
+class RenderedSide:
+    """Files as a fleet's state renders them."""
+
+    def __init__(self, renderer: Renderer, fleet: Fleet) -> None:
+        self.renderer = renderer
+        self.fleet = fleet
+        self._artefacts: dict[str, dict[str, Artefact]] = {}
+
+    def gateways(self) -> Iterable[str]:
+        """All gateways of the network."""
+        return self.fleet.states
+
+    def artefacts(self, gateway: str) -> dict[str, Artefact]:
+        """Artefacts of a gateway by path, computed once."""
+        found = self._artefacts.get(gateway)
+        if found is None:
+            state = self.fleet.states.get(gateway)
+            found = self._artefacts[gateway] = self.renderer.artefacts(state) if state is not None else {}
+        return found
+
+    def sources(self, gateway: str) -> Mapping[str, str]:
+        """Digests by path."""
+        return {path: artefact.source for path, artefact in self.artefacts(gateway).items()}
+
+    def text(self, gateway: str, path: str) -> str | None:
+        """The file, rendered now."""
+        return self.renderer.text(self.fleet.states[gateway], self.artefacts(gateway)[path])
+
+    def refresh(self, gateways: Iterable[str]) -> None:
+        """Forget what was computed for gateways whose state has changed."""
+        for gateway in gateways:
+            self._artefacts.pop(gateway, None)

@@ -1,0 +1,64 @@
+"""The manifest of a rendered gateway: each file with its mode, its digest and the digest of what it is made from."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from roamvpn.tables.base import Frozen
+from roamvpn.tables.problems import RoamvpnError
+from roamvpn.tables.types import Name
+
+MANIFEST = "manifest.json"
+FilePath = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][A-Za-z0-9_-]*(\.[a-z]+)?(/[A-Za-z0-9_-]+(\.[a-z]+)?){0,3}$", max_length=200)
+]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
+
+
+class FileEntry(Frozen):
+    """One file. A secret file has no `sha256`: `source` is its keyed fingerprint, which tells nothing of it."""
+
+    mode: Literal["0644", "0600"]
+    source: Digest
+    sha256: Digest | None = None
+
+
+class Manifest(Frozen):
+    """All files of one gateway's generation; `digest` names the generation."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    gateway: Name
+    digest: Digest
+    files: dict[FilePath, FileEntry]
+
+    def text(self) -> str:
+        """The file `manifest.json`, the same bytes for the same content."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True), indent=1, sort_keys=True) + "\n"
+
+
+def build(gateway: str, files: dict[str, FileEntry]) -> Manifest:
+    """The manifest of these files."""
+    whole = sha256()
+    for path, entry in sorted(files.items()):
+        whole.update(f"{path}\x00{entry.mode}\x00{entry.source}\n".encode())
+    # built from values that we made: validated when read, not when written
+    return Manifest.model_construct(schema_version=1, gateway=gateway, digest=whole.hexdigest()[:32], files=files)
+
+
+def parse(text: str) -> Manifest:
+    """Read a manifest that came from elsewhere; raises RoamvpnError."""
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"])[:80]
+        raise RoamvpnError(f"{MANIFEST}: {where}: {first['msg']}") from None
+
+
+def content_digest(content: bytes) -> str:
+    """Digest of a file's content, as manifests give it."""
+    return sha256(content).hexdigest()

@@ -1,0 +1,96 @@
+"""Bundles: a gateway's rendered directory as one tar file, the same bytes for the same content."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roamvpn.render.manifest import MANIFEST, Manifest, content_digest, parse
+from roamvpn.tables.problems import RoamvpnError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_MAX_MEMBER = 16 * 1024 * 1024
+
+
+def pack(directory: Path) -> bytes:
+    """The tar of a rendered gateway: sorted, owned by root, no times."""
+    buffer = io.BytesIO()
+    manifest = parse((directory / MANIFEST).read_text())
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for path in sorted((MANIFEST, *manifest.files)):
+            content = (directory / path).read_bytes()
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            member.mode = int(manifest.files[path].mode, 8) if path in manifest.files else 0o644
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def write_bundles(tree: Path, out: Path) -> list[Path]:
+    """A `<gateway>.tar` in `out` for every gateway of a rendered tree; each replaced in one step."""
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    written = []
+    for manifest in sorted(tree.glob(f"*/{MANIFEST}")):
+        target = out / f"{manifest.parent.name}.tar"
+        staged = out / f".{target.name}"
+        staged.unlink(missing_ok=True)
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pack(manifest.parent))
+        staged.replace(target)
+        written.append(target)
+    return written
+
+
+class BundleSide:
+    """Bundles fetched from the gateways, read in memory and never unpacked: members are what their manifest names."""
+
+    def __init__(self, directory: Path) -> None:
+        self._files: dict[str, dict[str, bytes]] = {}
+        self._manifests: dict[str, Manifest] = {}
+        if not directory.is_dir():
+            raise RoamvpnError(f"{directory}: no such directory")
+        for path in sorted(directory.glob("*.tar")):
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        files: dict[str, bytes] = {}
+        try:
+            with tarfile.open(path, "r:") as tar:
+                for member in tar:
+                    stream = tar.extractfile(member) if member.isfile() and member.size <= _MAX_MEMBER else None
+                    if stream is not None:
+                        files[member.name] = stream.read()
+            manifest = parse(files[MANIFEST].decode())
+        except (tarfile.TarError, KeyError, UnicodeDecodeError, OSError):
+            raise RoamvpnError(f"{path}: is not a bundle") from None
+        if manifest.gateway != path.stem:
+            raise RoamvpnError(f"{path}: is the bundle of {manifest.gateway}")
+        self._files[path.stem] = files
+        self._manifests[path.stem] = manifest
+
+    def gateways(self) -> Iterable[str]:
+        """Gateways with a bundle."""
+        return self._files
+
+    def sources(self, gateway: str) -> Mapping[str, str]:
+        """Digests by path, as the manifest gives them where the content still fits."""
+        manifest = self._manifests.get(gateway)
+        if manifest is None:
+            return {}
+        found = {}
+        for path, entry in manifest.files.items():
+            content = self._files[gateway].get(path)
+            if content is not None:
+                digest = content_digest(content)
+                found[path] = entry.source if entry.sha256 in (None, digest) else f"edited {digest}"
+        return found
+
+    def text(self, gateway: str, path: str) -> str | None:
+        """The file in the bundle."""
+        return self._files[gateway][path].decode(errors="backslashreplace")

@@ -1,0 +1,62 @@
+"""Create or complete a site's `secrets.yml` with fresh keys, for what the tables ask."""
+
+from __future__ import annotations
+
+import os
+import secrets as entropy
+from typing import TYPE_CHECKING
+
+import yaml
+
+from roamvpn.tables.checks import SECRETS, check_secrets
+from roamvpn.tables.problems import RoamvpnError
+from roamvpn.tables.secrets import Secrets
+from roamvpn.tables.source import Source
+from roamvpn.tables.types import Keying
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from roamvpn.tables.tables import Tables
+
+_STATIC_KEYS = ("up_encryption", "down_encryption", "up_authentication", "down_authentication")
+
+
+def complete_secrets(path: Path, current: str | None, tables: Tables) -> list[str]:
+    """Add every missing key to the file, in one atomic replacement; returns the dotted names of what was added."""
+    data = Source(SECRETS, current).parse() if current is not None else {}
+    if not isinstance(data, dict):
+        raise RoamvpnError(f"{SECRETS}: must be a mapping")
+    added = []
+    if "site_key" not in data:
+        data["site_key"] = entropy.token_hex(32)
+        added.append("site_key")
+    known = Secrets.model_validate(data)
+    for finding in check_secrets(known, tables):
+        node: dict[str, object] = data
+        for step in map(str, finding.path):
+            child = node.setdefault(step, {})
+            if not isinstance(child, dict):
+                raise RoamvpnError(f"{SECRETS}: {step} must be a mapping")
+            node = child
+        sla = tables.gateway(str(finding.path[1])).sla
+        names = ("psk",) if sla is None or sla.keying is Keying.IKE else _STATIC_KEYS
+        node.update({name: entropy.token_hex(32) for name in names})
+        added.append(".".join(map(str, finding.path)))
+    if added:
+        _replace(path, yaml.safe_dump(data, sort_keys=True))
+    return added
+
+
+def _replace(path: Path, text: str) -> None:
+    staged = path.with_name(f".{path.name}.{entropy.token_hex(6)}")
+    # created with its mode, never chmod'ed later: there is no moment in which others can open it
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write("# Secrets of this site: keep out of git, or encrypt with ansible-vault.\n" + text)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)

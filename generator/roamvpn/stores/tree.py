@@ -1,0 +1,198 @@
+"""Rendered trees on disk: written beside the old one, switched in one step, never half there.
+
+A tree is a directory with `fleet.json` on top and a directory per gateway. It is staged in a sibling
+directory, with hard links to files that stay, and exchanged with the old one by renameat2(2), so that
+a reader, or a kill at any moment, finds the old tree or the new one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from roamvpn.render.manifest import MANIFEST, FileEntry, Manifest, build, content_digest, parse
+from roamvpn.tables.problems import RoamvpnError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from roamvpn.plan.sides import RenderedSide
+
+INDEX = "fleet.json"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+class DirectorySide:
+    """A rendered tree, or fetched bundles: what is deployed. Content that no longer fits its manifest is seen as such."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._manifests: dict[str, Manifest] = {}
+        if root.exists() and not root.is_dir():
+            raise RoamvpnError(f"{root}: is not a directory")
+        if root.is_dir():
+            for path in sorted(root.glob(f"*/{MANIFEST}")):
+                manifest = parse(path.read_text())
+                if manifest.gateway != path.parent.name:
+                    raise RoamvpnError(f"{path}: is the manifest of {manifest.gateway}")
+                self._manifests[manifest.gateway] = manifest
+
+    def gateways(self) -> Iterable[str]:
+        """Gateways with a manifest."""
+        return self._manifests
+
+    def manifest(self, gateway: str) -> Manifest | None:
+        """The gateway's manifest."""
+        return self._manifests.get(gateway)
+
+    def sources(self, gateway: str) -> Mapping[str, str]:
+        """Digests by path; a file that is gone is left out, one that was edited has a digest of its own."""
+        manifest = self._manifests.get(gateway)
+        if manifest is None:
+            return {}
+        found = {}
+        for path, entry in manifest.files.items():
+            with suppress(FileNotFoundError):
+                found[path] = self._actual(gateway, path, entry)
+        return found
+
+    def text(self, gateway: str, path: str) -> str | None:
+        """The file as it stands."""
+        return (self.root / gateway / path).read_text(errors="backslashreplace")
+
+    def _actual(self, gateway: str, path: str, entry: FileEntry) -> str:
+        content = (self.root / gateway / path).read_bytes()
+        if entry.sha256 is None or content_digest(content) == entry.sha256:
+            return entry.source
+        return f"edited {content_digest(content)}"
+
+
+class Written(NamedTuple):
+    """What a write did: files rendered, files kept as they were."""
+
+    rendered: int
+    kept: int
+
+
+def write_tree(out: Path, side: RenderedSide, site: str, progress: Callable[[str], None] | None = None) -> Written:
+    """Write the fleet to `out`, all of it or nothing."""
+    out = out.absolute()
+    _refuse_foreign(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(out):
+        stage = out.with_name(f".{out.name}.stage")
+        # a stage that is there was left by a run that was killed: nobody else holds the lock
+        _remove(stage)
+        stage.mkdir(mode=0o700)
+        rendered = kept = 0
+        index = {}
+        old = DirectorySide(out)
+        for gateway in sorted(side.gateways()):
+            manifest, fresh, linked = _write_gateway(stage / gateway, out / gateway, side, gateway, old)
+            index[gateway] = manifest.digest
+            rendered, kept = rendered + fresh, kept + linked
+            if progress is not None:
+                progress(gateway)
+        _write(stage / INDEX, _index(site, index), 0o644)
+        os.sync() if rendered > 1000 else _sync_tree(stage)
+        _switch(stage, out)
+    return Written(rendered, kept)
+
+
+def _write_gateway(
+    target: Path, current: Path, side: RenderedSide, gateway: str, old: DirectorySide
+) -> tuple[Manifest, int, int]:
+    manifest = old.manifest(gateway)
+    known = manifest.files if manifest is not None else {}
+    sources = old.sources(gateway)
+    files: dict[str, FileEntry] = {}
+    rendered = kept = 0
+    made: set[Path] = set()
+    for path, artefact in side.artefacts(gateway).items():
+        file = target / path
+        if file.parent not in made:
+            # a secret's directory is closed from the start
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if artefact.secret else 0o755)
+            made.add(file.parent)
+        if sources.get(path) == artefact.source and not artefact.secret:
+            os.link(current / path, file)
+            files[path] = known[path]
+            kept += 1
+            continue
+        content = (side.text(gateway, path) or "").encode()
+        _write(file, content, artefact.mode)
+        digest = None if artefact.secret else content_digest(content)
+        mode = "0600" if artefact.secret else "0644"
+        files[path] = FileEntry.model_construct(mode=mode, source=artefact.source, sha256=digest)
+        rendered += 1
+    target.mkdir(exist_ok=True)
+    result = build(gateway, files)
+    _write(target / MANIFEST, result.text().encode(), 0o644)
+    return result, rendered, kept
+
+
+def _index(site: str, gateways: dict[str, str]) -> bytes:
+    return (json.dumps({"schema": 1, "site": site, "gateways": gateways}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _refuse_foreign(out: Path) -> None:
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise RoamvpnError(f"{out}: is not a directory")
+    if out.is_dir() and any(out.iterdir()) and not (out / INDEX).is_file():
+        raise RoamvpnError(f"{out}: holds other files ({INDEX} is not there); name an empty or a new directory")
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    path = out.with_name(f".{out.name}.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise RoamvpnError(f"{out}: another run is writing it") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(root: Path) -> None:
+    for directory, _, files in os.walk(root):
+        for name in (*files, "."):
+            descriptor = os.open(Path(directory) / name, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _switch(stage: Path, out: Path) -> None:
+    if not out.exists():
+        stage.rename(out)
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(stage), _AT_FDCWD, os.fsencode(out), _RENAME_EXCHANGE):
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS):
+            raise RoamvpnError(f"{out}: cannot switch: {os.strerror(code)}")
+        raise RoamvpnError(f"{out}: this file system cannot exchange directories; render to another one")
+    _remove(stage)
+
+
+def _remove(directory: Path) -> None:
+    if directory.is_dir() and not directory.is_symlink():
+        shutil.rmtree(directory)

@@ -1,0 +1,1 @@
+"""What is known: the VPN database, the CN-GW table, the network, sessions and gateway state."""
