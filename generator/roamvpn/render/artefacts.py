@@ -152,11 +152,13 @@ class Renderer:
             "uplink": node.uplink.interface,
             "rate": node.uplink.rate,
             "rest": max(node.uplink.rate - total, 8),
+            "quantum": _quantum(node.uplink.rate),
             "classes": [
                 {
                     "dscp": service.dscp,
                     "classid": f"{service.dscp:x}",
                     "rate": service.rate,
+                    "quantum": _quantum(service.rate),
                     "ceil": service.ceil or node.uplink.rate,
                 }
                 for service in leaves
@@ -211,6 +213,11 @@ class Renderer:
         template = self._command_template("iproute2/xfrm-state.j2")
         text = template.render(associations=rows, mark=unit.mark)
         return {str(index): line for index, line in enumerate((line for line in text.split("\n") if line), 1)}
+
+
+def _quantum(rate: int) -> int:
+    """Bytes an HTB class sends in its turn: 10 ms at its rate (kbit/s), from one packet to what the kernel takes calmly."""
+    return min(max(rate * 125 // 100, 1514), 60_000)
 
 
 def _association(
