@@ -63,7 +63,12 @@ def fleet(gateways: int) -> tuple[Tables, list[Session]]:
                 "security": "ah" if position % 10 == 0 else "esp",
             }
             if own:
-                row |= {"upclass": "ef", "downclass": "af41", "up_spi": 0x1000 + 2 * number, "down_spi": 0x1001 + 2 * number}
+                row |= {
+                    "upclass": "ef",
+                    "downclass": "af41",
+                    "up_spi": 0x1000 + 2 * number,
+                    "down_spi": 0x1001 + 2 * number,
+                }
             records.append(VpnRecord.model_validate(row))
             agent = f"fa-{block}-{position % 16 // 4}"
             sessions.append(Session(session_id=f"s{number}", nai=nai, foreign_agent=agent))

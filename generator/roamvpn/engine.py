@@ -98,7 +98,7 @@ def check_policy(site: Site) -> None:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Put the cyclic collector off: tables and states have no cycles, and scanning them again and again costs a third."""
+    """Put the cyclic collector off: tables and states have no cycles, and scanning them over and over costs a third."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -141,7 +141,16 @@ def markdown(plan: PlanReport) -> str:
         left -= min(len(body), left)
         # a fence longer than any run of backticks inside cannot be closed by the content
         fence = "`" * max(3, _longest_run(body) + 1)
-        lines += ["", f"<details><summary>{gateway.gateway}</summary>", "", f"{fence}diff", body, fence, "", "</details>"]
+        lines += [
+            "",
+            f"<details><summary>{gateway.gateway}</summary>",
+            "",
+            f"{fence}diff",
+            body,
+            fence,
+            "",
+            "</details>",
+        ]
         if not left:
             break
     lines += ["", f"Plan digest `{plan.digest}`, compared with {_escape(plan.against)}."]

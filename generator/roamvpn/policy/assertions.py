@@ -58,4 +58,6 @@ def arrows(path: tuple[str, ...]) -> str:
 
 def describe(record: VpnRecord, path: VpnPath) -> str:
     """One line on what carries the packets."""
-    return f"profile {record.profile_number} carries it: {record.security} ({record.share}) over {arrows(path.gateways)}"
+    return (
+        f"profile {record.profile_number} carries it: {record.security} ({record.share}) over {arrows(path.gateways)}"
+    )

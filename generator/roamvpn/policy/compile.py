@@ -14,7 +14,6 @@ from roamvpn.policy import naming
 from roamvpn.policy.keys import KeyGenerator
 from roamvpn.policy.paths import Rejected, VpnProfile, determine_path
 from roamvpn.tables.gateway_state import BASE, SESSION, GatewayState, Leg, Peer
-from roamvpn.tables.records import Session
 from roamvpn.tables.secrets import ProfileKeys
 from roamvpn.tables.types import Keying, Role, Security, Share
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from roamvpn.policy.keys import Entropy
     from roamvpn.tables.network import Sla
+    from roamvpn.tables.records import Session
     from roamvpn.tables.secrets import Secrets
     from roamvpn.tables.tables import Tables
 
@@ -184,9 +184,7 @@ class Compiler:
                 return name
         return None
 
-    def _leg_keys(
-        self, profile: VpnProfile, flow: str, generation: int, session: Session | None
-    ) -> ProfileKeys | None:
+    def _leg_keys(self, profile: VpnProfile, flow: str, generation: int, session: Session | None) -> ProfileKeys | None:
         sla = self._sla_name(profile)
         if sla is not None:
             known = self._secrets.sla.get(sla) if self._secrets is not None else None
@@ -280,5 +278,3 @@ def _remove(state: GatewayState, contribution: Contribution) -> None:
         if not state.references[peer.name]:
             del state.references[peer.name], state.peers[peer.name]
             state.secrets.pop(peer.name, None)
-
-

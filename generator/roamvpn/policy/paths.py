@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.tables.records import NO_CLASS
@@ -82,7 +83,7 @@ def _path(record: VpnRecord, row: CnGwRow, home_address: str, gateways: tuple[st
     """A profile for every gateway that sends, in both directions (C8, C9 with G1 and G2)."""
     mobile, correspondent = host_prefix(home_address), record.destaddr
     profiles = []
-    for near, far in zip(gateways, gateways[1:], strict=False):
+    for near, far in pairwise(gateways):
         # a segment that ends at the foreign agent's far side is signalled unless that is the SLA's
         last_of_static = row.gw_type is GwType.STATIC and far == gateways[-1]
         far_type = GwType.STATIC if last_of_static else GwType.DYNAMIC
@@ -92,7 +93,7 @@ def _path(record: VpnRecord, row: CnGwRow, home_address: str, gateways: tuple[st
     return VpnPath(gateways, tuple(profiles))
 
 
-def _profile(  # noqa: PLR0913 - the two directions of a record differ in just these
+def _profile(  # noqa: PLR0913, PLR0917 - the two directions of a record differ in just these
     record: VpnRecord, direction: str, source: Prefix, destination: Prefix, near: str, far: str, far_type: GwType
 ) -> VpnProfile:
     tos = record.upclass if direction == "up" else record.downclass

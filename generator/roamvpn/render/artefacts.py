@@ -59,10 +59,11 @@ class Renderer:
         whole.update(repr((network.ike, network.tunnel_mtu)).encode())
         self._settings = whole.digest()
         self._gateway_sources = {
-            name: repr((gateway, sorted(network.classes.items()))).encode() for name, gateway in network.gateways.items()
+            name: repr((gateway, sorted(network.classes.items()))).encode()
+            for name, gateway in network.gateways.items()
         }
         ike = network.ike.model_dump(mode="python")
-        self._context = {
+        self._context: dict[str, object] = {
             "ike": ike,
             "mtu": network.tunnel_mtu,
             "block": naming.INGRESS_BLOCK,
@@ -125,7 +126,13 @@ class Renderer:
         title = f"{peer.gateway} -> {peer.peer}: " + (
             f"shared {peer.security}" if peer.associated else "encapsulation only"
         )
-        keying = "keys set by hand (SLA)" if peer.keying is Keying.STATIC else "PSK of the SLA" if peer.sla else "certificates"
+        keying = (
+            "keys set by hand (SLA)"
+            if peer.keying is Keying.STATIC
+            else "PSK of the SLA"
+            if peer.sla
+            else "certificates"
+        )
         subtitle = f"{peer.device}, {keying if peer.associated else 'no association'}"
         context = {
             "unit": peer,
@@ -216,7 +223,7 @@ class Renderer:
 
 
 def _quantum(rate: int) -> int:
-    """Bytes an HTB class sends in its turn: 10 ms at its rate (kbit/s), from one packet to what the kernel takes calmly."""
+    """Bytes an HTB class sends in its turn: 10 ms at its rate (kbit/s), within what the kernel takes calmly."""
     return min(max(rate * 125 // 100, 1514), 60_000)
 
 
@@ -234,7 +241,7 @@ def _association(
     }
 
 
-def _globals(environment: Environment, context: Mapping[str, object]) -> Callable[[str], Template]:
+def _globals(environment: Environment, context: dict[str, object]) -> Callable[[str], Template]:
     def get(name: str) -> Template:
         return environment.get_template(name, globals=context)
 

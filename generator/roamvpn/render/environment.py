@@ -51,11 +51,11 @@ def environments(templates: Mapping[str, str]) -> tuple[Environment, Environment
 
 
 def _environment(templates: Mapping[str, str], guard: Callable[[object], str]) -> Environment:
-    return Environment(  # noqa: S701 - the output is no HTML; the guard does for ours what escaping does for HTML
+    return Environment(
         loader=DictLoader(dict(templates)),
         undefined=StrictUndefined,
         finalize=guard,
-        autoescape=False,
+        autoescape=False,  # noqa: S701 - the output is no HTML; the guard does what escaping does there
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

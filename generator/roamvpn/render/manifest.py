@@ -37,7 +37,9 @@ class Manifest(Frozen):
 
     def text(self) -> str:
         """The file `manifest.json`, the same bytes for the same content."""
-        return json.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True), indent=1, sort_keys=True) + "\n"
+        return (
+            json.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True), indent=1, sort_keys=True) + "\n"
+        )
 
 
 def build(gateway: str, files: dict[str, FileEntry]) -> Manifest:

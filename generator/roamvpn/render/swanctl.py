@@ -32,7 +32,7 @@ def quote(value: str) -> str:
     """The value as it stands after `key =`; raises SwanctlError for what no quoting can carry."""
     if _PLAIN.match(value) and value not in _RESERVED:
         return value
-    if any(ord(char) < 32 and char not in _ESCAPES or ord(char) == 127 for char in value):
+    if any((ord(char) < 32 and char not in _ESCAPES) or ord(char) == 127 for char in value):
         raise SwanctlError(f"a control character in {value!r:.60}")
     return '"' + "".join(_ESCAPES.get(char, char) for char in value) + '"'
 

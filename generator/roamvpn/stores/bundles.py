@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roamvpn.render.manifest import MANIFEST, Manifest, content_digest, parse
@@ -13,6 +12,7 @@ from roamvpn.tables.problems import RoamvpnError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 _MAX_MEMBER = 16 * 1024 * 1024
 

@@ -30,7 +30,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class DirectorySide:
-    """A rendered tree, or fetched bundles: what is deployed. Content that no longer fits its manifest is seen as such."""
+    """A rendered tree as it stands: a file that no longer fits its manifest has a digest of its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -129,8 +129,9 @@ def _write_gateway(
         content = (side.text(gateway, path) or "").encode()
         _write(file, content, artefact.mode)
         digest = None if artefact.secret else content_digest(content)
-        mode = "0600" if artefact.secret else "0644"
-        files[path] = FileEntry.model_construct(mode=mode, source=artefact.source, sha256=digest)
+        files[path] = FileEntry.model_construct(
+            mode="0600" if artefact.secret else "0644", source=artefact.source, sha256=digest
+        )
         rendered += 1
     target.mkdir(exist_ok=True)
     result = build(gateway, files)

@@ -11,9 +11,9 @@ from roamvpn.tables.records import NO_CLASS
 from roamvpn.tables.types import GwType, Keying, Role, Security, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from roamvpn.tables.network import Gateway, Network
+    from roamvpn.tables.network import Gateway, Network, Sla
     from roamvpn.tables.records import CnGwRow, PolicyTest, Session, VpnRecord
     from roamvpn.tables.secrets import Secrets, SlaKeys
     from roamvpn.tables.source import Path
@@ -62,32 +62,36 @@ def check_network(network: Network) -> Iterator[Finding]:
 def _names(network: Network) -> Iterator[Finding]:
     gateways = network.gateways
     for name, gateway in gateways.items():
-        at = ("gateways", name)
         if gateway.domain not in network.domains:
-            yield Finding(NETWORK, (*at, "domain"), gateway.domain, "is not a domain of this network")
+            yield Finding(NETWORK, ("gateways", name, "domain"), gateway.domain, "is not a domain of this network")
         if gateway.sla is not None:
-            if gateway.sla.keys == "generated":
-                message = "a static gateway cannot learn a generated key; its keys are those of the SLA (G11)"
-                yield Finding(NETWORK, (*at, "sla", "keys"), "generated", message)
-            if not _has_role(gateways.get(gateway.sla.home_agent), Role.HA):
-                yield Finding(NETWORK, (*at, "sla", "home_agent"), gateway.sla.home_agent, "is not a home agent")
+            yield from _sla(("gateways", name, "sla"), gateway.sla, gateways)
     for name, server in network.aaa_servers.items():
         if server.domain not in network.domains:
-            at = ("aaa_servers", name, "domain")
-            yield Finding(NETWORK, at, server.domain, "is not a domain of this network")
+            yield Finding(NETWORK, ("aaa_servers", name, "domain"), server.domain, "is not a domain of this network")
         if name in gateways:
             yield Finding(NETWORK, ("aaa_servers", name), name, "is also the name of a gateway")
+    yield from _subscribers(network)
+
+
+def _sla(at: Path, sla: Sla, gateways: Mapping[str, Gateway]) -> Iterator[Finding]:
+    if sla.keys == "generated":
+        message = "a static gateway cannot learn a generated key; its keys are those of the SLA (G11)"
+        yield Finding(NETWORK, (*at, "keys"), sla.keys, message)
+    if not _has_role(gateways.get(sla.home_agent), Role.HA):
+        yield Finding(NETWORK, (*at, "home_agent"), sla.home_agent, "is not a home agent")
+
+
+def _subscribers(network: Network) -> Iterator[Finding]:
     seen: set[str] = set()
     for index, user in enumerate(network.subscribers):
-        at = ("subscribers", index)
         if user.nai in seen:
-            yield Finding(NETWORK, (*at, "nai"), user.nai, "is a subscriber already")
+            yield Finding(NETWORK, ("subscribers", index, "nai"), user.nai, "is a subscriber already")
         seen.add(user.nai)
         if user.tenant is not None and user.tenant not in network.tenants:
-            yield Finding(NETWORK, (*at, "tenant"), user.tenant, "is not a tenant of this network")
-        agent = gateways.get(user.home_agent)
-        if agent is None or Role.HA not in agent.roles:
-            yield Finding(NETWORK, (*at, "home_agent"), user.home_agent, "is not a home agent")
+            yield Finding(NETWORK, ("subscribers", index, "tenant"), user.tenant, "is not a tenant of this network")
+        if not _has_role(network.gateways.get(user.home_agent), Role.HA):
+            yield Finding(NETWORK, ("subscribers", index, "home_agent"), user.home_agent, "is not a home agent")
 
 
 def _has_role(gateway: Gateway | None, role: Role) -> bool:
@@ -155,7 +159,9 @@ def check_vpn_database(tables: Tables) -> Iterator[Finding]:
     for index, record in enumerate(tables.records):
         at = ("vpn_database", index)
         if record.profile_number in numbers:
-            yield Finding(DATABASE, (*at, "profile_number"), record.profile_number, "stands twice; it must be unique (B1)")
+            yield Finding(
+                DATABASE, (*at, "profile_number"), record.profile_number, "stands twice; it must be unique (B1)"
+            )
         numbers.add(record.profile_number)
         for direction in ("upclass", "downclass"):
             service = getattr(record, direction)
@@ -166,7 +172,9 @@ def check_vpn_database(tables: Tables) -> Iterator[Finding]:
             yield Finding(DATABASE, (*at, "security"), record.security, message)
         other = selectors.setdefault((record.nai, record.destaddr.text), record.profile_number)
         if other != record.profile_number:
-            yield Finding(DATABASE, (*at, "destaddr"), record.destaddr.text, f"profile {other} has this destination already")
+            yield Finding(
+                DATABASE, (*at, "destaddr"), record.destaddr.text, f"profile {other} has this destination already"
+            )
         if record.nai not in tables.subscribers:
             yield Finding(DATABASE, (*at, "nai"), record.nai, "is not a subscriber of this network")
             continue
@@ -231,7 +239,8 @@ def check_sessions(sessions: Iterable[Session], tables: Tables) -> Iterator[Find
                 key = (session.foreign_agent, record.security, record.down_spi or 0)
                 other = receivers.setdefault(key, record.profile_number)
                 if other != record.profile_number:
-                    message = f"down_spi {record.down_spi:#x} of profile {record.profile_number} collides there with profile {other}"
+                    mine = f"down_spi {record.down_spi:#x} of profile {record.profile_number}"
+                    message = f"{mine} collides there with profile {other}"
                     yield Finding(SESSIONS, (*at, "foreign_agent"), session.foreign_agent, message)
 
 
@@ -256,20 +265,20 @@ def check_secrets(secrets: Secrets, tables: Tables) -> Iterator[Finding]:
     for record in tables.records:
         user = tables.subscribers.get(record.nai)
         row = tables.cn_gw_table.lookup(record.destaddr, user.tenant) if user else None
-        name = tables.gateway_at(row.gw_address) if row else None
-        sla = tables.gateway(name).sla if name else None
-        if name is None or sla is None or record.security is Security.ENCAPSULATION:
+        static = tables.gateway_at(row.gw_address) if row else None
+        sla = tables.gateway(static).sla if static else None
+        if static is None or sla is None or record.security is Security.ENCAPSULATION:
             continue
-        known = secrets.sla.get(name)
+        known = secrets.sla.get(static)
         keys: SlaKeys | None
         if record.share is Share.OWN:
-            at: tuple[str, ...] = ("sla", name, "profiles", str(record.profile_number))
+            at: tuple[str, ...] = ("sla", static, "profiles", str(record.profile_number))
             keys = known.profiles.get(str(record.profile_number)) if known else None
         else:
-            at = ("sla", name, "shared")
+            at = ("sla", static, "shared")
             keys = known.shared if known else None
         wanted = "psk" if sla.keying is Keying.IKE else "up_encryption"
         if at not in missing and (keys is None or getattr(keys, wanted) is None):
             missing.add(at)
             kind = "a psk" if sla.keying is Keying.IKE else "four keys"
-            yield Finding(SECRETS, at, "", f"the SLA of {name} needs {kind} here")
+            yield Finding(SECRETS, at, "", f"the SLA of {static} needs {kind} here")

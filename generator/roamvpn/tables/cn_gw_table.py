@@ -16,7 +16,7 @@ _Level = dict[tuple[int, int], "CnGwRow"]
 class CnGwTable:
     """Rows indexed by tenant, then by (length, network): a look-up costs one probe per length in use."""
 
-    __slots__ = ("_levels", "_lengths", "rows")
+    __slots__ = ("_lengths", "_levels", "rows")
 
     def __init__(self, rows: Iterable[CnGwRow]) -> None:
         self.rows = tuple(rows)
@@ -28,7 +28,7 @@ class CnGwTable:
         }
 
     def lookup(self, destination: Prefix, tenant: str | None) -> CnGwRow | None:
-        """The row that contains `destination`: the longest of the tenant's and the public ones, the tenant's own first."""
+        """The row that contains `destination`: the longest of the tenant's and public ones; the tenant's wins a tie."""
         best = self._longest(destination, None)
         if tenant is not None:
             own = self._longest(destination, tenant)

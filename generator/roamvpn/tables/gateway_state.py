@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from roamvpn.tables.types import Keying, Security, Share  # noqa: TC001 - NamedTuple fields are read at run time
+from roamvpn.tables.types import Keying, Security, Share
 
 if TYPE_CHECKING:
     from roamvpn.tables.secrets import ProfileKeys
@@ -100,7 +100,7 @@ def _digest(row: tuple[object, ...], key: bytes) -> str:
 
 
 class IpsecInfo(NamedTuple):
-    """Row of the IPsec information table keyed by (source, destination) (B12). Identifiers are None where nothing is asked."""
+    """Row of the IPsec information table, keyed by (source, destination) (B12); no `esp_id` without IPsec."""
 
     source: str
     destination: str

@@ -1,4 +1,4 @@
-"""`vpn_database.yml`, `cn_gw_table.yml`, `sessions.yml`, `policy_tests.yml`: the rows that users and contracts bring."""
+"""The rows that users and contracts bring: VPN database, CN-GW table, sessions, policy tests."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 from roamvpn.tables.base import Frozen
 from roamvpn.tables.types import Name
 
-
 _MAX_DIGITS = 256
 
 

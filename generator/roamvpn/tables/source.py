@@ -21,7 +21,9 @@ Path = tuple[str | int, ...]
 
 _INTEGER = re.compile(r"(?:0x[0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,18})\Z")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
-_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in "str int float bool null timestamp merge value".split())
+_PLAIN_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ["str", "int", "float", "bool", "null", "timestamp", "merge", "value"]
+)
 _MAX_DEPTH = 24
 _MAX_BYTES = 256 * 1024 * 1024
 

@@ -164,7 +164,9 @@ def _spi(value: int) -> int:
 
 
 Name = Annotated[
-    str, StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9-]{0,30}$"), Field(description="lower case, digits, dashes")
+    str,
+    StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9-]{0,30}$"),
+    Field(description="lower case, digits, dashes"),
 ]
 Realm = Annotated[str, StringConstraints(strict=True, max_length=253, pattern=rf"^{_LABEL}(\.{_LABEL})+$")]
 Interface = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,14}$")]
@@ -175,9 +177,13 @@ Net = Annotated[
 ]
 Spi = Annotated[int, Field(strict=True, le=0xFFFFFFFF), AfterValidator(_spi)]
 Dscp = Annotated[
-    int, PlainValidator(parse_dscp), WithJsonSchema({"type": ["integer", "string"], "description": "1 to 63, or EF, AF41 …"})
+    int,
+    PlainValidator(parse_dscp),
+    WithJsonSchema({"type": ["integer", "string"], "description": "1 to 63, or EF, AF41 …"}),
 ]
-Rate = Annotated[int, PlainValidator(parse_rate), WithJsonSchema({"type": "string", "pattern": _RATE.pattern[:-2] + "$"})]
+Rate = Annotated[
+    int, PlainValidator(parse_rate), WithJsonSchema({"type": "string", "pattern": _RATE.pattern[:-2] + "$"})
+]
 GatewayNumber = Annotated[int, Field(strict=True, ge=1, le=65535)]
 ProfileNumber = Annotated[int, Field(strict=True, ge=1, le=0x0FFFFFFF)]
 VpnShare = Literal[0, 1]
