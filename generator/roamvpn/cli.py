@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import get_completion_class
 
 from roamvpn import __version__
 from roamvpn.console import Console
 from roamvpn.engine import Engine, open_revision, open_site
 from roamvpn.plan.compare import compare
 from roamvpn.plan.report import PlanReport, diff_text, markdown, report
+from roamvpn.policy.views import tables
+from roamvpn.schemas import SCHEMAS, schema_text
 from roamvpn.stores.bundles import BundleSide, write_bundles
 from roamvpn.stores.secrets_file import complete_secrets
 from roamvpn.stores.site_directory import find_site, read_secrets, read_site
@@ -74,15 +77,15 @@ def check(site: Path | None, *, as_json: bool) -> None:
             click.echo(json.dumps({"ok": False, "problems": rows}, indent=1))
             sys.exit(1)
         raise
-    tables = engine.site.tables
     if as_json:
         click.echo(json.dumps({"ok": True, "problems": [], "warnings": engine.warnings}, indent=1))
         return
     console.warnings(engine.warnings)
+    known = engine.site.tables
     legs = sum(len(state.legs) for state in engine.fleet.states.values())
     console.good(
-        f"{directory}: {len(engine.fleet.states)} gateways, {len(tables.subscribers)} subscribers, "
-        f"{len(tables.records)} VPN records, {len(engine.fleet.sessions)} sessions, {legs} legs; "
+        f"{directory}: {len(engine.fleet.states)} gateways, {len(known.subscribers)} subscribers, "
+        f"{len(known.records)} VPN records, {len(engine.fleet.sessions)} sessions, {legs} legs; "
         f"{len(engine.site.policy_tests)} policy tests hold"
     )
 
@@ -236,6 +239,56 @@ def secrets(site: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("gateway")
+@_SITE
+@_JSON
+def show(gateway: str, site: Path | None, *, as_json: bool) -> None:
+    """Show the tables of one GATEWAY: IPsec information, routes, QoS filters.
+
+    They are what the seed calls its tables, read off the compiled state; a shared row stands once, however
+    many users lean on it.
+    """
+    engine = open_site(find_site(site))
+    state = engine.fleet.states.get(gateway)
+    if state is None:
+        raise RoamvpnError(f"no gateway {gateway!a}; there are {', '.join(engine.fleet.states)}")
+    if as_json:
+        found = {title: [dict(zip(heads, row, strict=True)) for row in rows] for title, heads, rows in tables(state)}
+        click.echo(json.dumps({"gateway": gateway, "references": state.references, **found}, indent=1))
+        return
+    console = Console()
+    for title, heads, rows in tables(state):
+        console.table(f"{gateway}: {title}", heads, rows)
+    console.table(f"{gateway}: shared, by users", ("peer", "users"), [(k, str(v)) for k, v in state.references.items()])
+
+
+@cli.command()
+@click.argument("name", type=click.Choice(sorted(SCHEMAS)))
+def schema(name: str) -> None:
+    """Print the JSON Schema of an input file, the manifest or the plan.
+
+    An editor that knows YAML schemas checks and completes the inputs with them.
+    """
+    click.echo(schema_text(name), nl=False)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a completion script for SHELL.
+
+    \b
+      roamvpn completion bash > ~/.local/share/bash-completion/completions/roamvpn
+      roamvpn completion zsh > "${fpath[1]}/_roamvpn"
+      roamvpn completion fish > ~/.config/fish/completions/roamvpn.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise RoamvpnError(f"no completion for {shell}")
+    click.echo(kind(cli, {}, "roamvpn", "_ROAMVPN_COMPLETE").source())
+
+
+@cli.command()
 @click.argument("directory", type=_DIRECTORY)
 def init(directory: Path) -> None:
     """Copy the example network to DIRECTORY, to start a site of your own from."""
@@ -253,7 +306,7 @@ def init(directory: Path) -> None:
 def main() -> None:
     """Run the command line, with one clear message for every error that a user can cause."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="roamvpn", standalone_mode=False)
     except InputError as error:
         Console().problems(error.problems)
         code = 1

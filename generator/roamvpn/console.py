@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import rich.console
+from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ class Console:
 
     def __init__(self) -> None:
         self._out = rich.console.Console(highlight=False, soft_wrap=True)
+        if not self._out.is_terminal:
+            # a pipe has no width: tables stand in full, for grep
+            self._out.width = 200
         self._err = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
     def diff(self, text: str) -> None:
@@ -39,6 +44,16 @@ class Console:
     def summary(self, text: str) -> None:
         """The last line."""
         self._out.print(Text(text, style="bold"))
+
+    def table(self, title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+        """A table; nothing where it has no rows."""
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        for head in heads:
+            table.add_column(head.replace("_", " "), overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        if table.row_count:
+            self._out.print(table)
 
     def good(self, text: str) -> None:
         """A result."""
