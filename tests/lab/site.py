@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from roamvpn.engine import open_site
 from roamvpn.stores.secrets_file import complete_secrets
@@ -13,6 +13,9 @@ from roamvpn.stores.templates import example_site
 from roamvpn.stores.tree import write_tree
 from roamvpn.tables.site import load_site
 from tests.lab.vpns import EXTRA_RECORDS, EXTRA_SESSIONS, EXTRA_SUBSCRIBERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _STATIC_SLA = "sla: {home_agent: ha31, keying: static, up_spi: 0x2001, down_spi: 0x2002}"
 

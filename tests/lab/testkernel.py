@@ -32,7 +32,7 @@ class TestKernel:
     shim: Path
 
     def run(self, out: Path, *argv: str, seconds: int = 300) -> str:
-        """Boot, run `argv` as root, power off; returns its output, raises unless it exits 0 and the kernel stayed calm."""
+        """Boot, run `argv` as root, power off; returns its output; raises if it fails or the kernel complains."""
         out.mkdir(parents=True, exist_ok=True)
         command = [str(_HERE / "vm-run"), "-t", str(seconds), "-k", str(self.kernel), "-s", str(self.shim)]
         done = subprocess.run(
@@ -85,8 +85,6 @@ def _shim(cache: Path) -> Path:
     path = cache / f"xstate-shim-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.so"
     if not path.exists():
         staged = path.with_suffix(f".{os.getpid()}")
-        subprocess.run(
-            ["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(staged), str(source), "-ldl"], check=True
-        )
+        subprocess.run(["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(staged), str(source), "-ldl"], check=True)
         staged.replace(path)
     return path

@@ -48,7 +48,9 @@ VPNS = (
     Vpn("dynamic shared ESP", "bob", "203.0.113.6", ("fa21", "pcn41"), "cn41", "198.51.100.9", "esp", AF11, NONE),
     Vpn("dynamic own AH", "ivan", "203.0.113.13", ("fa22", "pcn41"), "cn41", "198.51.100.9", "ah", AF41, NONE),
     Vpn("dynamic shared AH", "leo", "203.0.113.21", ("fa21b", "pcn41"), "cn41", "198.51.100.9", "ah", AF41, AF41),
-    Vpn("dynamic encapsulation", "erin", "203.0.113.9", ("fa21", "pcn41b"), "cn42", "198.51.100.200", "ipip", NONE, AF41),
+    Vpn(
+        "dynamic encapsulation", "erin", "203.0.113.9", ("fa21", "pcn41b"), "cn42", "198.51.100.200", "ipip", NONE, AF41
+    ),
     Vpn("both: own ESP", "carol", "203.0.113.7", ("fa21b", "ha31", "gw51"), "cn51", "10.5.1.9", "esp", AF41, EF),
     Vpn("both: shared ESP", "carol", "203.0.113.7", ("fa21b", "pcn41"), "cn41", "198.51.100.9", "esp", NONE, NONE),
 )

@@ -111,6 +111,7 @@ class Compiler:
             device, mark = naming.own_device(generation)
         else:
             device, mark = naming.shared_device(profile.security, far.number)
+        keying = sla.keying if sla is not None else Keying.IKE
         up = profile.direction == "up"
         at_foreign_agent = session is not None and here == session.foreign_agent and up
         leg = Leg(
@@ -130,7 +131,7 @@ class Compiler:
             profile.destination.length,
             profile.security,
             profile.share,
-            sla.keying if sla is not None else Keying.IKE,
+            keying,
             profile.tos,
             self._dscp[profile.tos] if profile.tos is not None else None,
             device,
@@ -138,7 +139,7 @@ class Compiler:
             profile.up_spi if up else profile.down_spi,
             profile.down_spi if up else profile.up_spi,
             # the gateway that learns last initiates: the foreign agent, and towards an enterprise the home agent
-            own and up,
+            own and up and keying is Keying.IKE,
             near.access if at_foreign_agent else None,
             naming.filter_handle(profile.profile_number, profile.direction),
             naming.filter_priority(owner, profile.source.length, profile.destination.length),
@@ -157,6 +158,7 @@ class Compiler:
         device, mark = naming.shared_device(security, far.number)
         associated = security is not Security.ENCAPSULATION
         up = profile.direction == "up"
+        keying = sla.keying if sla is not None else Keying.IKE
         up_spi, down_spi = (sla.up_spi or 0, sla.down_spi or 0) if sla is not None else (0, 0)
         return Peer(
             name=naming.peer_name(security, there),
@@ -168,13 +170,14 @@ class Compiler:
             local_identity=naming.peer_identity(security, near.identity),
             peer_identity=naming.peer_identity(security, far.identity),
             security=security,
-            keying=sla.keying if sla is not None else Keying.IKE,
+            keying=keying,
             sla=self._sla_name(profile),
             device=device,
             mark=mark,
             out_spi=up_spi if up else down_spi,
             in_spi=down_spi if up else up_spi,
-            initiate=associated and up,
+            direction=profile.direction,
+            initiate=associated and up and keying is Keying.IKE,
             associated=associated,
         )
 

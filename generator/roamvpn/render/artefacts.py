@@ -208,7 +208,7 @@ class Renderer:
 
     def _states(self, unit: Unit, keys: ProfileKeys) -> dict[str, object]:
         """xfrm states of both directions; `out` is up where this end sends up."""
-        up = unit.direction == "up" if isinstance(unit, Leg) else unit.initiate
+        up = unit.direction == "up"
         upward = (keys.up_esp_encryption, keys.up_authentication)
         downward = (keys.down_esp_encryption, keys.down_authentication)
         out, back = (upward, downward) if up else (downward, upward)

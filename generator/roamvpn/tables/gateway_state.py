@@ -84,6 +84,7 @@ class Peer(NamedTuple):
     mark: int
     out_spi: int
     in_spi: int
+    direction: str
     initiate: bool
     associated: bool
 

@@ -94,9 +94,7 @@ class Gateway:
     def swanctl(self, *arguments: str) -> str:
         """What swanctl prints."""
         environment = f"STRONGSWAN_CONF={self._home}/strongswan.conf"
-        return inside(
-            self.name, "env", environment, f"SWANCTL_DIR={self.bundle}", "swanctl", *arguments, check=False
-        )
+        return inside(self.name, "env", environment, f"SWANCTL_DIR={self.bundle}", "swanctl", *arguments, check=False)
 
     def stop(self) -> None:
         """Stop charon and wait for its end."""

@@ -124,5 +124,3 @@ def _host(name: str, gateway: str, address: str, router: str) -> None:
     batch(gateway, "ip", [f"link set h-{name} master lan", f"link set h-{name} up"])
     lines = [f"addr add {address} dev e0", "link set e0 up", f"route add default via {router} dev e0 onlink"]
     batch(name, "ip", lines)
-
-

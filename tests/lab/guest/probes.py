@@ -37,7 +37,7 @@ class Wire:
         with entered(namespace):
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
             self._socket.bind(("wan", 0x0003))
-        self._socket.setblocking(False)  # noqa: FBT003 - the library's signature
+        self._socket.setblocking(False)
 
     def packets(self) -> list[Packet]:
         """What was seen since the last call."""
@@ -48,6 +48,11 @@ class Wire:
             if packet is not None:
                 found.append(packet)
         return found
+
+    def settle(self) -> None:
+        """Wait until nothing more is on the wire, such as the end of an earlier connection; forget what was seen."""
+        while select.select([self._socket], [], [], 0.05)[0]:
+            self.packets()
 
     def close(self) -> None:
         """Stop capturing."""
