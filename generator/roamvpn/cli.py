@@ -134,11 +134,11 @@ def _before(
     if since is not None:
         return open_revision(directory, since, engine.site.secrets).side, since
     if bundles is not None:
-        return BundleSide(bundles), str(bundles)
+        return BundleSide(bundles, engine.fingerprint_key), str(bundles)
     if against is not None:
         if not against.is_dir():
             raise RoamvpnError(f"{against}: no such directory; `roamvpn render -o {against}` writes one")
-        return DirectorySide(against), str(against)
+        return DirectorySide(against, engine.fingerprint_key), str(against)
     return DirectorySide(Path("/nonexistent")), "nothing"
 
 

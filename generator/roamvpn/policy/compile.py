@@ -14,7 +14,6 @@ from roamvpn.policy import naming
 from roamvpn.policy.keys import KeyGenerator
 from roamvpn.policy.paths import Rejected, VpnProfile, determine_path
 from roamvpn.tables.gateway_state import BASE, SESSION, GatewayState, Leg, Peer
-from roamvpn.tables.secrets import ProfileKeys
 from roamvpn.tables.types import Keying, Role, Security, Share
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from roamvpn.policy.keys import Entropy
     from roamvpn.tables.network import Sla
     from roamvpn.tables.records import Session
-    from roamvpn.tables.secrets import Secrets
+    from roamvpn.tables.secrets import ProfileKeys, Secrets
     from roamvpn.tables.tables import Tables
 
 
@@ -197,7 +196,7 @@ class Compiler:
         if self._keys is None or session is None:
             return None
         ends = (profile.source_gw, profile.destination_gw)
-        return ProfileKeys(psk=self._keys.psk(session.session_id, flow, ends, generation))
+        return self._keys.segment(session.session_id, flow, ends, generation)
 
     def _peer_keys(self, profile: VpnProfile) -> ProfileKeys | None:
         sla = self._sla_name(profile)

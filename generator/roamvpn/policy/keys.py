@@ -10,7 +10,8 @@ import hmac
 from hashlib import sha256
 from typing import Protocol
 
-from roamvpn.tables.secrets import Secret
+from roamvpn.tables.secrets import ProfileKeys, Secret
+from roamvpn.tables.types import Keying
 
 
 class Entropy(Protocol):
@@ -41,10 +42,24 @@ class KeyGenerator:
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
 
-    def psk(self, session_id: str, flow: str, ends: tuple[str, str], generation: int) -> Secret:
-        """A 256-bit PSK for one leg of one session, the same whichever end asks."""
+    def segment(self, session_id: str, flow: str, ends: tuple[str, str], generation: int) -> ProfileKeys:
+        """Keys of one segment of one session, the same whichever end asks; IKEv2 needs just a PSK."""
         low, high = sorted(ends)
-        return Secret(self._entropy(f"psk {session_id} {flow} {low} {high} {generation}", 32))
+        return self.keys(f"{session_id} {flow} {low} {high} {generation}", Keying.IKE)
+
+    def keys(self, purpose: str, keying: Keying) -> ProfileKeys:
+        """A PSK for IKEv2, or a key for each direction and use (G14), 256 bits each."""
+        if keying is Keying.IKE:
+            return ProfileKeys(psk=self._draw("psk", purpose))
+        return ProfileKeys(
+            up_esp_encryption=self._draw("up encryption", purpose),
+            down_esp_encryption=self._draw("down encryption", purpose),
+            up_authentication=self._draw("up authentication", purpose),
+            down_authentication=self._draw("down authentication", purpose),
+        )
+
+    def _draw(self, use: str, purpose: str) -> Secret:
+        return Secret(self._entropy(f"{use} {purpose}", 32))
 
 
 def fingerprint(key: bytes, value: bytes) -> str:

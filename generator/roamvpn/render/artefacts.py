@@ -51,7 +51,7 @@ class Renderer:
     def __init__(self, network: Network, templates: Mapping[str, str], fingerprint_key: bytes | None = None) -> None:
         """`templates` are texts by name; `fingerprint_key` names secrets without telling them."""
         self._network = network
-        self._key = fingerprint_key
+        self.key = fingerprint_key or b""
         self._files, self._commands = environments(templates)
         whole = blake2b(digest_size=16)
         for name, text in sorted(templates.items()):
@@ -163,7 +163,7 @@ class Renderer:
             "classes": [
                 {
                     "dscp": service.dscp,
-                    "classid": f"{service.dscp:x}",
+                    "classid": f"{0x100 + service.dscp:x}",
                     "rate": service.rate,
                     "quantum": _quantum(service.rate),
                     "ceil": service.ceil or node.uplink.rate,
@@ -193,7 +193,7 @@ class Renderer:
             for part in (*material, keys.up_authentication, keys.down_authentication)
         )
         # the digest stands in manifests and plans, so it is keyed: an SLA's PSK may be weak
-        return fingerprint(self._key or b"", whole + unit.digest(self._settings).encode())
+        return fingerprint(self.key, whole + unit.digest(self._settings).encode())
 
     def _secrets(self, unit: Unit, keys: ProfileKeys) -> str:
         title = f"# secret of {unit.name}\n"

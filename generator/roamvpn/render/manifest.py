@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
 
+from roamvpn.policy.keys import fingerprint
 from roamvpn.tables.base import Frozen
 from roamvpn.tables.problems import RoamvpnError
 from roamvpn.tables.types import Name
@@ -20,11 +21,21 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 
 
 class FileEntry(Frozen):
-    """One file. A secret file has no `sha256`: `source` is its keyed fingerprint, which tells nothing of it."""
+    """One file, by what it is made from and by what it holds.
+
+    A secret file has a keyed `fingerprint` where others have `sha256`: whoever reads the manifest cannot try guesses.
+    """
 
     mode: Literal["0644", "0600"]
     source: Digest
     sha256: Digest | None = None
+    fingerprint: Digest | None = None
+
+    def fits(self, content: bytes, key: bytes | None) -> bool:
+        """Whether the content is what was rendered; without the key a secret is taken as it is."""
+        if self.fingerprint is not None:
+            return key is None or fingerprint(key, content) == self.fingerprint
+        return content_digest(content) == self.sha256
 
 
 class Manifest(Frozen):

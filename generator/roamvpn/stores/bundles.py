@@ -50,7 +50,9 @@ def write_bundles(tree: Path, out: Path) -> list[Path]:
 class BundleSide:
     """Bundles fetched from the gateways, read in memory and never unpacked: members are what their manifest names."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, key: bytes | None = None) -> None:
+        """`key` is that of the fingerprints; without it an edited secret is not noticed."""
+        self._key = key
         self._files: dict[str, dict[str, bytes]] = {}
         self._manifests: dict[str, Manifest] = {}
         if not directory.is_dir():
@@ -87,8 +89,8 @@ class BundleSide:
         for path, entry in manifest.files.items():
             content = self._files[gateway].get(path)
             if content is not None:
-                digest = content_digest(content)
-                found[path] = entry.source if entry.sha256 in (None, digest) else f"edited {digest}"
+                edited = f"edited {content_digest(content)}"
+                found[path] = entry.source if entry.fits(content, self._key) else edited
         return found
 
     def text(self, gateway: str, path: str) -> str | None:

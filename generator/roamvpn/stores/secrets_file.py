@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from roamvpn.policy.keys import KeyGenerator
 from roamvpn.tables.checks import SECRETS, check_secrets
 from roamvpn.tables.problems import RoamvpnError
-from roamvpn.tables.secrets import Secrets
+from roamvpn.tables.secrets import Secrets, SlaKeys
 from roamvpn.tables.source import Source
 from roamvpn.tables.types import Keying
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from roamvpn.tables.tables import Tables
 
-_STATIC_KEYS = ("up_encryption", "down_encryption", "up_authentication", "down_authentication")
-
 
 def complete_secrets(path: Path, current: str | None, tables: Tables) -> list[str]:
     """Add every missing key to the file, in one atomic replacement; returns the dotted names of what was added."""
@@ -28,6 +27,7 @@ def complete_secrets(path: Path, current: str | None, tables: Tables) -> list[st
     if not isinstance(data, dict):
         raise RoamvpnError(f"{SECRETS}: must be a mapping")
     added = []
+    generator = KeyGenerator(lambda _purpose, length: entropy.token_bytes(length))
     if "site_key" not in data:
         data["site_key"] = entropy.token_hex(32)
         added.append("site_key")
@@ -40,8 +40,9 @@ def complete_secrets(path: Path, current: str | None, tables: Tables) -> list[st
                 raise RoamvpnError(f"{SECRETS}: {step} must be a mapping")
             node = child
         sla = tables.gateway(str(finding.path[1])).sla
-        names = ("psk",) if sla is None or sla.keying is Keying.IKE else _STATIC_KEYS
-        node.update({name: entropy.token_hex(32) for name in names})
+        keying = sla.keying if sla is not None else Keying.IKE
+        keys = SlaKeys.of(generator.keys(" ".join(map(str, finding.path)), keying))
+        node.update({name: value.hex() for name, value in keys if value is not None})
         added.append(".".join(map(str, finding.path)))
     if added:
         _replace(path, yaml.safe_dump(data, sort_keys=True))

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from roamvpn.policy.keys import fingerprint
 from roamvpn.render.manifest import MANIFEST, FileEntry, Manifest, build, content_digest, parse
 from roamvpn.tables.problems import RoamvpnError
 
@@ -32,8 +33,10 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 class DirectorySide:
     """A rendered tree as it stands: a file that no longer fits its manifest has a digest of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, key: bytes | None = None) -> None:
+        """`key` is that of the fingerprints; without it an edited secret is not noticed."""
         self.root = root
+        self._key = key
         self._manifests: dict[str, Manifest] = {}
         if root.exists() and not root.is_dir():
             raise RoamvpnError(f"{root}: is not a directory")
@@ -69,9 +72,7 @@ class DirectorySide:
 
     def _actual(self, gateway: str, path: str, entry: FileEntry) -> str:
         content = (self.root / gateway / path).read_bytes()
-        if entry.sha256 is None or content_digest(content) == entry.sha256:
-            return entry.source
-        return f"edited {content_digest(content)}"
+        return entry.source if entry.fits(content, self._key) else f"edited {content_digest(content)}"
 
 
 class Written(NamedTuple):
@@ -93,7 +94,7 @@ def write_tree(out: Path, side: RenderedSide, site: str, progress: Callable[[str
         stage.mkdir(mode=0o700)
         rendered = kept = 0
         index = {}
-        old = DirectorySide(out)
+        old = DirectorySide(out, side.renderer.key)
         for gateway in sorted(side.gateways()):
             manifest, fresh, linked = _write_gateway(stage / gateway, out / gateway, side, gateway, old)
             index[gateway] = manifest.digest
@@ -121,16 +122,18 @@ def _write_gateway(
             # a secret's directory is closed from the start
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if artefact.secret else 0o755)
             made.add(file.parent)
-        if sources.get(path) == artefact.source and not artefact.secret:
+        if sources.get(path) == artefact.source:
             os.link(current / path, file)
             files[path] = known[path]
             kept += 1
             continue
         content = (side.text(gateway, path) or "").encode()
         _write(file, content, artefact.mode)
-        digest = None if artefact.secret else content_digest(content)
         files[path] = FileEntry.model_construct(
-            mode="0600" if artefact.secret else "0644", source=artefact.source, sha256=digest
+            mode="0600" if artefact.secret else "0644",
+            source=artefact.source,
+            sha256=None if artefact.secret else content_digest(content),
+            fingerprint=fingerprint(side.renderer.key, content) if artefact.secret else None,
         )
         rendered += 1
     target.mkdir(exist_ok=True)

@@ -37,7 +37,7 @@ class Domain(Frozen):
     """An administrative domain: an ISP or an enterprise."""
 
     realm: Realm
-    title: str = Field(default="", max_length=60, strict=True)
+    title: str = Field(default="", max_length=60, strict=True, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
 class Uplink(Frozen):

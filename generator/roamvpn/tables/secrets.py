@@ -78,6 +78,17 @@ class SlaKeys(Frozen):
             raise ValueError("needs a psk, or all four keys of static keying")
         return self
 
+    @classmethod
+    def of(cls, keys: ProfileKeys) -> SlaKeys:
+        """These keys as the file names them."""
+        return cls.model_construct(
+            psk=keys.psk,
+            up_encryption=keys.up_esp_encryption,
+            down_encryption=keys.down_esp_encryption,
+            up_authentication=keys.up_authentication,
+            down_authentication=keys.down_authentication,
+        )
+
     def profile_keys(self) -> ProfileKeys:
         """The same keys, as a gateway's state holds them."""
         return ProfileKeys(

@@ -166,7 +166,7 @@ def _drain(stream: socket.socket) -> bytes:
 
 def htb_packets(gateway: str, dscp: int | None) -> int:
     """Packets that the gateway's HTB leaf of this DSCP has sent; the best-effort leaf for None."""
-    handle = f"1:{dscp:x}" if dscp is not None else "1:ffff"
+    handle = f"1:{0x100 + dscp:x}" if dscp is not None else "1:ffff"
     said = inside(gateway, "tc", "-s", "class", "show", "dev", "wan")
     counted = re.search(rf"^class htb {handle} .*\n Sent \d+ bytes (\d+) pkt", said, re.MULTILINE)
     if counted is None:
