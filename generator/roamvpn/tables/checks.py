@@ -21,17 +21,29 @@ if TYPE_CHECKING:
 
 
 class Finding(NamedTuple):
-    """A problem at `path` of the document `file`."""
+    """A problem at `path` of the document `file`.
+
+    `absent` says that something else is not there; where rows were unreadable that may be their fault alone.
+    """
 
     file: str
     path: Path
     value: object
     message: str
     severity: str = "error"
+    absent: bool = False
 
 
 NETWORK, DATABASE, CN_GW = "network.yml", "vpn_database.yml", "cn_gw_table.yml"
 SESSIONS, POLICY_TESTS, SECRETS = "sessions.yml", "policy_tests.yml", "secrets.yml"
+
+
+_NO_DOMAIN = "is not a domain of this network"
+_NO_TENANT = "is not a tenant of this network"
+_NO_HOME_AGENT = "is not a home agent"
+_NO_GATEWAY = "is the address of no gateway of this network"
+_NO_SERVICE_CLASS = "is not a service class of this network"
+_NO_FOREIGN_AGENT = "is not a foreign agent"
 
 
 def check_network(network: Network) -> Iterator[Finding]:
@@ -63,12 +75,12 @@ def _names(network: Network) -> Iterator[Finding]:
     gateways = network.gateways
     for name, gateway in gateways.items():
         if gateway.domain not in network.domains:
-            yield Finding(NETWORK, ("gateways", name, "domain"), gateway.domain, "is not a domain of this network")
+            yield Finding(NETWORK, ("gateways", name, "domain"), gateway.domain, _NO_DOMAIN, absent=True)
         if gateway.sla is not None:
             yield from _sla(("gateways", name, "sla"), gateway.sla, gateways)
     for name, server in network.aaa_servers.items():
         if server.domain not in network.domains:
-            yield Finding(NETWORK, ("aaa_servers", name, "domain"), server.domain, "is not a domain of this network")
+            yield Finding(NETWORK, ("aaa_servers", name, "domain"), server.domain, _NO_DOMAIN, absent=True)
         if name in gateways:
             yield Finding(NETWORK, ("aaa_servers", name), name, "is also the name of a gateway")
     yield from _subscribers(network)
@@ -79,7 +91,7 @@ def _sla(at: Path, sla: Sla, gateways: Mapping[str, Gateway]) -> Iterator[Findin
         message = "a static gateway cannot learn a generated key; its keys are those of the SLA (G11)"
         yield Finding(NETWORK, (*at, "keys"), sla.keys, message)
     if not _has_role(gateways.get(sla.home_agent), Role.HA):
-        yield Finding(NETWORK, (*at, "home_agent"), sla.home_agent, "is not a home agent")
+        yield Finding(NETWORK, (*at, "home_agent"), sla.home_agent, _NO_HOME_AGENT, absent=True)
 
 
 def _subscribers(network: Network) -> Iterator[Finding]:
@@ -89,9 +101,9 @@ def _subscribers(network: Network) -> Iterator[Finding]:
             yield Finding(NETWORK, ("subscribers", index, "nai"), user.nai, "is a subscriber already")
         seen.add(user.nai)
         if user.tenant is not None and user.tenant not in network.tenants:
-            yield Finding(NETWORK, ("subscribers", index, "tenant"), user.tenant, "is not a tenant of this network")
+            yield Finding(NETWORK, ("subscribers", index, "tenant"), user.tenant, _NO_TENANT, absent=True)
         if not _has_role(network.gateways.get(user.home_agent), Role.HA):
-            yield Finding(NETWORK, ("subscribers", index, "home_agent"), user.home_agent, "is not a home agent")
+            yield Finding(NETWORK, ("subscribers", index, "home_agent"), user.home_agent, _NO_HOME_AGENT, absent=True)
 
 
 def _has_role(gateway: Gateway | None, role: Role) -> bool:
@@ -136,10 +148,10 @@ def check_cn_gw_table(rows: Iterable[CnGwRow], tables: Tables) -> Iterator[Findi
             message = "stands twice" if same else f"stands already, with the other gateway {first.gw_address}"
             yield Finding(CN_GW, (*at, "cn"), row.cn.text, message)
         if row.tenant is not None and row.tenant not in tables.network.tenants:
-            yield Finding(CN_GW, (*at, "tenant"), row.tenant, "is not a tenant of this network")
+            yield Finding(CN_GW, (*at, "tenant"), row.tenant, _NO_TENANT, absent=True)
         name = tables.gateway_at(row.gw_address)
         if name is None:
-            yield Finding(CN_GW, (*at, "gw_address"), row.gw_address, "is the address of no gateway of this network")
+            yield Finding(CN_GW, (*at, "gw_address"), row.gw_address, _NO_GATEWAY, absent=True)
             continue
         wanted = Role.STATIC if row.gw_type is GwType.STATIC else Role.PCN
         if wanted not in tables.gateway(name).roles:
@@ -166,7 +178,7 @@ def check_vpn_database(tables: Tables) -> Iterator[Finding]:
         for direction in ("upclass", "downclass"):
             service = getattr(record, direction)
             if service not in (None, NO_CLASS) and service not in tables.network.classes:
-                yield Finding(DATABASE, (*at, direction), service, "is not a service class of this network")
+                yield Finding(DATABASE, (*at, direction), service, _NO_SERVICE_CLASS, absent=True)
         if record.security is Security.ENCAPSULATION and not tables.network.allow_encapsulation_only:
             message = "sends in clear; set allow_encapsulation_only in network.yml if that is meant"
             yield Finding(DATABASE, (*at, "security"), record.security, message)
@@ -176,7 +188,7 @@ def check_vpn_database(tables: Tables) -> Iterator[Finding]:
                 DATABASE, (*at, "destaddr"), record.destaddr.text, f"profile {other} has this destination already"
             )
         if record.nai not in tables.subscribers:
-            yield Finding(DATABASE, (*at, "nai"), record.nai, "is not a subscriber of this network")
+            yield Finding(DATABASE, (*at, "nai"), record.nai, "is not a subscriber of this network", absent=True)
             continue
         yield from _check_destination(record, at, tables, receivers)
 
@@ -190,10 +202,10 @@ def _check_destination(
         wider = tables.cn_gw_table.touching(record.destaddr, user.tenant)
         if wider is not None:
             message = f"lies outside its CN-GW row {wider.cn.text}; it is never widened or cut (G17)"
-            yield Finding(DATABASE, (*at, "destaddr"), record.destaddr.text, message)
+            yield Finding(DATABASE, (*at, "destaddr"), record.destaddr.text, message, absent=True)
         else:
             message = "has no CN-GW row; this profile is rejected, the others go on (G25)"
-            yield Finding(DATABASE, (*at, "destaddr"), record.destaddr.text, message, "warning")
+            yield Finding(DATABASE, (*at, "destaddr"), record.destaddr.text, message, "warning", absent=True)
         return
     gateway = tables.gateway_at(row.gw_address)
     if gateway is None:
@@ -230,10 +242,10 @@ def check_sessions(sessions: Iterable[Session], tables: Tables) -> Iterator[Find
             yield Finding(SESSIONS, (*at, "nai"), session.nai, "has a session already")
         users.add(session.nai)
         if session.nai not in tables.subscribers:
-            yield Finding(SESSIONS, (*at, "nai"), session.nai, "is not a subscriber of this network")
+            yield Finding(SESSIONS, (*at, "nai"), session.nai, "is not a subscriber of this network", absent=True)
         agent = tables.network.gateways.get(session.foreign_agent)
         if agent is None or Role.FA not in agent.roles:
-            yield Finding(SESSIONS, (*at, "foreign_agent"), session.foreign_agent, "is not a foreign agent")
+            yield Finding(SESSIONS, (*at, "foreign_agent"), session.foreign_agent, _NO_FOREIGN_AGENT, absent=True)
         for record in tables.vpn_database.get(session.nai, ()):
             if record.share is Share.OWN and record.security is not Security.ENCAPSULATION:
                 key = (session.foreign_agent, record.security, record.down_spi or 0)
@@ -249,10 +261,10 @@ def check_policy_tests(tests: Iterable[PolicyTest], tables: Tables) -> Iterator[
     for index, test in enumerate(tests):
         at = ("policy_tests", index)
         if test.user not in tables.subscribers:
-            yield Finding(POLICY_TESTS, (*at, "user"), test.user, "is not a subscriber of this network")
+            yield Finding(POLICY_TESTS, (*at, "user"), test.user, "is not a subscriber of this network", absent=True)
         agent = tables.network.gateways.get(test.at)
         if agent is None or Role.FA not in agent.roles:
-            yield Finding(POLICY_TESTS, (*at, "at"), test.at, "is not a foreign agent")
+            yield Finding(POLICY_TESTS, (*at, "at"), test.at, _NO_FOREIGN_AGENT, absent=True)
 
 
 def check_secrets(secrets: Secrets, tables: Tables) -> Iterator[Finding]:
@@ -260,7 +272,7 @@ def check_secrets(secrets: Secrets, tables: Tables) -> Iterator[Finding]:
     for name in secrets.sla:
         gateway = tables.network.gateways.get(name)
         if gateway is None or gateway.sla is None:
-            yield Finding(SECRETS, ("sla", name), name, "is not a static gateway of this network")
+            yield Finding(SECRETS, ("sla", name), name, "is not a static gateway of this network", absent=True)
     missing: set[tuple[str, ...]] = set()
     for record in tables.records:
         user = tables.subscribers.get(record.nai)

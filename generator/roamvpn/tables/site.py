@@ -66,9 +66,7 @@ def load_site(texts: Mapping[str, str]) -> Site:
     tables = Tables(network, database.vpn_database if database else (), table.cn_gw_table if table else ())
     loader.place(checks.check_network(network))
     loader.place(checks.check_cn_gw_table(tables.cn_gw_table.rows, tables))
-    if table is not None:
-        # without a readable CN-GW table every destination would be reported as well
-        loader.place(checks.check_vpn_database(tables))
+    loader.place(checks.check_vpn_database(tables))
     if sessions is not None:
         loader.place(checks.check_sessions(sessions.sessions, tables))
     if tests is not None:
@@ -94,21 +92,73 @@ class _Loader:
             Problem(name, 0, "", "", "this file is missing") for name in REQUIRED if name not in self.sources
         ]
         self.warnings: list[Problem] = []
+        self._unread = bool(self.errors)
+        self._unread_words: set[str] = set()
+        self._unread_files: set[str] = set()
+        self._numbers: dict[tuple[str, str | int], list[int]] = {}
 
     def document(self, name: str, model: type[_Model]) -> _Model | None:
+        """The file's content; where some of its rows do not hold, the others, so that those are checked as well."""
         source = self.sources.get(name)
         if source is None:
             return None
         try:
-            return model.model_validate(source.parse())
+            data = source.parse()
         except InputError as error:
             self.errors.extend(error.problems)
+            self._unread = True
+            return None
+        try:
+            return model.model_validate(data)
         except ValidationError as error:
             self.errors.extend(source.problems(error, hide_values=model is Secrets))
-        return None
+            self._unread_files.add(name)
+            rows = {item["loc"][:2] for item in error.errors(include_url=False, include_context=False)}
+        try:
+            return model.model_validate(self._without(name, data, rows))
+        except ValidationError:
+            self._unread = True
+            return None
+
+    def _without(self, name: str, data: object, rows: set[tuple[int | str, ...]]) -> object:
+        """The document without these rows; remembers where the others of a list stood."""
+        if not isinstance(data, dict):
+            return data
+        kept = dict(data)
+        for key, node in data.items():
+            if isinstance(node, list):
+                numbers = [number for number in range(len(node)) if (key, number) not in rows]
+                kept[key] = [node[number] for number in numbers]
+                self._unread_words.update(*(_words(node[number]) for number in set(range(len(node))) - set(numbers)))
+                self._numbers[name, key] = numbers
+            elif isinstance(node, dict):
+                kept[key] = {entry: value for entry, value in node.items() if (key, entry) not in rows}
+                self._unread_words.update(*(_words({e: v}) for e, v in node.items() if (key, e) in rows))
+        return kept
 
     def place(self, findings: Iterable[Finding]) -> None:
+        """Turn findings into problems at their lines."""
         for finding in findings:
-            source = self.sources[finding.file]
-            problem = source.problem(finding.path, finding.value, finding.message, finding.severity)
+            if finding.absent and self._may_be_unread(finding):
+                continue
+            path = finding.path
+            numbers = self._numbers.get((finding.file, path[0]))
+            if numbers is not None and isinstance(path[1], int):
+                path = (path[0], numbers[path[1]], *path[2:])
+            problem = self.sources[finding.file].problem(path, finding.value, finding.message, finding.severity)
             (self.warnings if finding.severity == "warning" else self.errors).append(problem)
+
+    def _may_be_unread(self, finding: Finding) -> bool:
+        """Whether what is missed may stand in rows that could not be read, which are reported already."""
+        if self._unread or str(finding.value) in self._unread_words:
+            return True
+        return checks.CN_GW in self._unread_files and finding.path[-1] == "destaddr"
+
+
+def _words(node: object) -> set[str]:
+    """Every name and value in a piece of a document."""
+    if isinstance(node, dict):
+        return {str(key) for key in node}.union(*map(_words, node.values()))
+    if isinstance(node, list):
+        return set().union(*map(_words, node))
+    return {str(node)}
