@@ -14,6 +14,9 @@ from roamvpn import __version__
 from roamvpn.console import Console
 from roamvpn.engine import Engine, open_revision, open_site
 from roamvpn.plan.compare import compare
+from roamvpn.plan.graph import fleet_graph
+from roamvpn.plan.graph_mermaid import mermaid
+from roamvpn.plan.graph_svg import svg
 from roamvpn.plan.report import PlanReport, diff_text, markdown, report
 from roamvpn.policy.views import tables
 from roamvpn.schemas import SCHEMAS, schema_text
@@ -21,7 +24,7 @@ from roamvpn.stores.bundles import BundleSide, write_bundles
 from roamvpn.stores.secrets_file import complete_secrets
 from roamvpn.stores.site_directory import find_site, read_secrets, read_site
 from roamvpn.stores.templates import example_site
-from roamvpn.stores.tree import DirectorySide, write_tree
+from roamvpn.stores.tree import DirectorySide, write_file, write_tree
 from roamvpn.tables.checks import SECRETS
 from roamvpn.tables.problems import InputError, RoamvpnError
 from roamvpn.tables.site import load_site
@@ -236,6 +239,28 @@ def secrets(site: Path | None) -> None:
     for name in added:
         console.note(f"generated {name}")
     console.good(f"{path}: {len(added)} keys generated" if added else f"{path}: complete")
+
+
+@cli.command()
+@_SITE
+@click.option("--out", "-o", type=_DIRECTORY, metavar="FILE", help="Write to this file: .svg, or .mmd for Mermaid.")
+@click.option("--mermaid", "as_mermaid", is_flag=True, help="Print Mermaid instead of SVG.")
+def graph(site: Path | None, out: Path | None, *, as_mermaid: bool) -> None:
+    """Draw the fleet: gateways by domain, tunnels between them by kind and class.
+
+    Visited domains stand left, the home in the middle, correspondents right. Thick lines are associations that
+    gateways share, dashed ones are not protected. Above 40 gateways, whole domains are drawn.
+    """
+    engine = open_site(find_site(site))
+    drawn = fleet_graph(engine.site.tables.network, engine.fleet)
+    if out is not None and out.suffix not in (".svg", ".mmd"):
+        raise RoamvpnError(f"{out}: name a file that ends in .svg or .mmd")
+    text = mermaid(drawn) if as_mermaid or (out is not None and out.suffix == ".mmd") else svg(drawn)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_file(out, text)
+    Console().good(f"{out}: {drawn.summary}")
 
 
 @cli.command()

@@ -107,6 +107,14 @@ def write_tree(out: Path, side: RenderedSide, site: str, progress: Callable[[str
     return Written(rendered, kept)
 
 
+def write_file(path: Path, text: str) -> None:
+    """Write one file, replacing an old one in one step."""
+    staged = path.with_name(f".{path.name}.stage")
+    staged.unlink(missing_ok=True)
+    _write(staged, text.encode(), 0o644)
+    staged.replace(path)
+
+
 def _write_gateway(
     target: Path, current: Path, side: RenderedSide, gateway: str, old: DirectorySide
 ) -> tuple[Manifest, int, int]:
