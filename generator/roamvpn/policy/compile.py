@@ -14,7 +14,7 @@ from roamvpn.policy import naming
 from roamvpn.policy.keys import KeyGenerator
 from roamvpn.policy.paths import Rejected, VpnProfile, determine_path
 from roamvpn.tables.gateway_state import BASE, SESSION, GatewayState, Leg, Peer
-from roamvpn.tables.types import Keying, Role, Security, Share
+from roamvpn.tables.types import Keying, Role, Security
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -75,12 +75,12 @@ class Compiler:
             if isinstance(path, Rejected):
                 rejected.append(path)
                 continue
-            contributions.extend(
-                self._contribution(profile, SESSION, session)
-                for profile in path.profiles
+            for up, down in zip(path.profiles[::2], path.profiles[1::2], strict=True):
+                keys = self._segment_keys(up, session)
+                contributions.append(self._contribution(up, SESSION, session, keys))
                 # what a static gateway runs comes from the tables alone (F2)
-                if not self._nodes[profile.source_gw].static
-            )
+                if not self._nodes[down.source_gw].static:
+                    contributions.append(self._contribution(down, SESSION, session, keys))
         return contributions, rejected
 
     def provisioned(self) -> Iterator[Contribution]:
@@ -94,20 +94,22 @@ class Compiler:
             if isinstance(path, Rejected) or not self._nodes[path.gateways[-1]].static:
                 continue
             up, down = path.profiles[-2:]
-            yield self._contribution(down, BASE, None)
-            if record.share is Share.SHARED or record.security is Security.ENCAPSULATION:
-                yield Contribution(up.source_gw, None, self._peer(up, BASE), self._peer_keys(up))
+            keys = self._segment_keys(up, None)
+            yield self._contribution(down, BASE, None, keys)
+            if not up.own:
+                yield Contribution(up.source_gw, None, self._peer(up, BASE), keys)
 
-    def _contribution(self, profile: VpnProfile, owner: str, session: Session | None) -> Contribution:
+    def _contribution(
+        self, profile: VpnProfile, owner: str, session: Session | None, keys: ProfileKeys | None
+    ) -> Contribution:
         here, there = profile.source_gw, profile.destination_gw
         near, far = self._nodes[here], self._nodes[there]
         sla = near.sla or far.sla
-        own = profile.share is Share.OWN and profile.security is not Security.ENCAPSULATION
+        own = profile.own
         flow = naming.flow_name(profile.profile_number, profile.nai)
-        # a segment under an SLA is not touched by moves, so it stays on the first device
-        generation = session.generation if session is not None and sla is None else 0
         if own:
-            device, mark = naming.own_device(generation)
+            # a segment under an SLA is not touched by moves, so it stays on the first device
+            device, mark = naming.own_device(session.generation if session is not None and sla is None else 0)
         else:
             device, mark = naming.shared_device(profile.security, far.number)
         keying = sla.keying if sla is not None else Keying.IKE
@@ -143,11 +145,8 @@ class Compiler:
             naming.filter_handle(profile.profile_number, profile.direction),
             naming.filter_priority(owner, profile.source.length, profile.destination.length),
         )
-        if not own:
-            peer_owner = BASE if sla is not None else SESSION
-            keys = self._peer_keys(profile)
-            return Contribution(here, leg, self._peer(profile, peer_owner), keys)
-        return Contribution(here, leg, None, self._leg_keys(profile, flow, generation, session))
+        peer = None if own else self._peer(profile, BASE if sla is not None else SESSION)
+        return Contribution(here, leg, peer, keys)
 
     def _peer(self, profile: VpnProfile, owner: str) -> Peer:
         here, there = profile.source_gw, profile.destination_gw
@@ -186,24 +185,21 @@ class Compiler:
                 return name
         return None
 
-    def _leg_keys(self, profile: VpnProfile, flow: str, generation: int, session: Session | None) -> ProfileKeys | None:
+    def _segment_keys(self, profile: VpnProfile, session: Session | None) -> ProfileKeys | None:
+        """The keys of a segment, the same for both its ends: the SLA's, or drawn for this session, or none."""
         sla = self._sla_name(profile)
-        if sla is not None:
-            known = self._secrets.sla.get(sla) if self._secrets is not None else None
-            keys = known.profiles.get(str(profile.profile_number)) if known is not None else None
-            return keys.profile_keys() if keys is not None else None
-        # S107: the default SPI needs no key. S108: any other draws its own
-        if self._keys is None or session is None:
+        if sla is None:
+            # S107: the default SPI needs no key, gateways share certificates. S108: any other draws its own
+            if self._keys is None or session is None or not profile.own:
+                return None
+            flow = naming.flow_name(profile.profile_number, profile.nai)
+            ends = (profile.source_gw, profile.destination_gw)
+            return self._keys.segment(session.session_id, flow, ends, session.generation)
+        known = self._secrets.sla.get(sla) if self._secrets is not None else None
+        if known is None or profile.security is Security.ENCAPSULATION:
             return None
-        ends = (profile.source_gw, profile.destination_gw)
-        return self._keys.segment(session.session_id, flow, ends, generation)
-
-    def _peer_keys(self, profile: VpnProfile) -> ProfileKeys | None:
-        sla = self._sla_name(profile)
-        if sla is None or self._secrets is None or profile.security is Security.ENCAPSULATION:
-            return None
-        known = self._secrets.sla.get(sla)
-        return known.shared.profile_keys() if known is not None and known.shared is not None else None
+        keys = known.profiles.get(str(profile.profile_number)) if profile.own else known.shared
+        return keys.profile_keys() if keys is not None else None
 
 
 @dataclass(slots=True)

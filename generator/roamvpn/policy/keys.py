@@ -7,7 +7,6 @@ Two sources of entropy exist outside: a gateway's agent injects the kernel's; pr
 from __future__ import annotations
 
 import hmac
-from hashlib import sha256
 from typing import Protocol
 
 from roamvpn.tables.secrets import ProfileKeys, Secret
@@ -64,4 +63,4 @@ class KeyGenerator:
 
 def fingerprint(key: bytes, value: bytes) -> str:
     """Twelve hexadecimal digits that change with a secret and tell nothing of it without `key`."""
-    return hmac.new(key, b"roamvpn fingerprint\x00" + value, sha256).hexdigest()[:12]
+    return hmac.digest(key, b"roamvpn fingerprint\x00" + value, "sha256").hex()[:12]

@@ -35,6 +35,11 @@ class VpnProfile(NamedTuple):
     up_spi: int
     down_spi: int
 
+    @property
+    def own(self) -> bool:
+        """Whether the segment has a security association of the user's own."""
+        return self.share is Share.OWN and self.security is not Security.ENCAPSULATION
+
 
 DEFAULT_SPI = 0
 """Stands for the SPI preset on each gateway, which never travels (D17); S107 draws no key for it."""

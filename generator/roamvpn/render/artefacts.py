@@ -89,7 +89,8 @@ class Renderer:
         for name, keys in state.secrets.items():
             unit = state.legs.get(name) or state.peers[name]
             path = f"{unit.owner}/secrets/{name}.conf"
-            found[path] = Artefact(path, self._secret_source(unit, keys), secret=True, unit=name)
+            of_unit = found[f"{unit.owner}/{'legs' if name in state.legs else 'peers'}/{name}.conf"].source
+            found[path] = Artefact(path, self._secret_source(of_unit, keys), secret=True, unit=name)
         return found
 
     def render(self, state: GatewayState, artefact: Artefact) -> bytes:
@@ -186,14 +187,13 @@ class Renderer:
         text = self._command_template(template).render(unit=unit)
         return [line for line in text.split("\n") if line]
 
-    def _secret_source(self, unit: Unit, keys: ProfileKeys) -> str:
-        material = (unit.name, keys.psk, keys.up_esp_encryption, keys.down_esp_encryption)
-        whole = b"\x00".join(
-            part.encode() if isinstance(part, str) else bytes(part or b"")
-            for part in (*material, keys.up_authentication, keys.down_authentication)
-        )
+    def _secret_source(self, of_unit: str, keys: ProfileKeys) -> str:
+        """What a secret file is made from: its unit, for names and addresses, and the keys."""
+        encryption = (keys.up_esp_encryption, keys.down_esp_encryption)
+        authentication = (keys.up_authentication, keys.down_authentication)
+        material = b"/".join(part or b"" for part in (keys.psk, *encryption, *authentication))
         # the digest stands in manifests and plans, so it is keyed: an SLA's PSK may be weak
-        return fingerprint(self.key, whole + unit.digest(self._settings).encode())
+        return fingerprint(self.key, of_unit.encode() + material)
 
     def _secrets(self, unit: Unit, keys: ProfileKeys) -> str:
         title = f"# secret of {unit.name}\n"
