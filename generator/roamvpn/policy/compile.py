@@ -14,7 +14,7 @@ from roamvpn.policy import naming
 from roamvpn.policy.keys import KeyGenerator
 from roamvpn.policy.paths import Rejected, VpnProfile, determine_path
 from roamvpn.tables.gateway_state import BASE, SESSION, GatewayState, Leg, Peer
-from roamvpn.tables.types import Keying, Role, Security
+from roamvpn.tables.types import GwType, Keying, Role, Security
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,11 +87,12 @@ class Compiler:
         """What the SLAs ask of static gateways, and of home agents towards them, whoever is registered (E1.1)."""
         for record in self.tables.records:
             user = self.tables.subscribers.get(record.nai)
-            if user is None:
+            row = self.tables.cn_gw_table.lookup(record.destaddr, user.tenant) if user is not None else None
+            if user is None or row is None or row.gw_type is GwType.DYNAMIC:
                 continue
             # the path from home is the same wherever the user is; the foreign agent's part is not used
             path = determine_path(self.tables, record, user.home_agent)
-            if isinstance(path, Rejected) or not self._nodes[path.gateways[-1]].static:
+            if isinstance(path, Rejected):
                 continue
             up, down = path.profiles[-2:]
             keys = self._segment_keys(up, None)
