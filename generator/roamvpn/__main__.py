@@ -1,0 +1,5 @@
+"""`python -m roamvpn` is the command `roamvpn`."""
+
+from roamvpn.cli import main
+
+main()
