@@ -1,0 +1,95 @@
+"""Key generator: separate keys, from injected entropy (C5)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from roamvpn.policy.compile import compile_fleet
+from roamvpn.policy.keys import KeyGenerator, derived, fingerprint
+from roamvpn.tables.types import Keying
+from tests.documents import Documents
+
+if TYPE_CHECKING:
+    from roamvpn.tables.secrets import Secrets
+
+_SITE_KEY = bytes(range(32))
+
+
+def _secrets(documents: Documents) -> Secrets:
+    profiles = {str(n): {"psk": f"{n:02x}" * 32} for n in (1, 3, 5)}
+    documents.secrets = {
+        "site_key": _SITE_KEY.hex(),
+        "sla": {"gw51": {"shared": {"psk": "aa" * 32}, "profiles": profiles}},
+    }
+    secrets = documents.site().secrets
+    assert secrets is not None
+    return secrets
+
+
+def test_both_ends_of_a_segment_have_its_key_and_nobody_else() -> None:
+    documents = Documents()
+    site = documents.site()
+    fleet = compile_fleet(site.tables, site.sessions, _secrets(documents), derived(_SITE_KEY))
+    owners: dict[bytes, set[frozenset[str]]] = {}
+    for state in fleet.states.values():
+        for name, keys in state.secrets.items():
+            if name in state.legs:
+                leg = state.legs[name]
+                assert keys.psk is not None
+                owners.setdefault(bytes(keys.psk), set()).add(frozenset((leg.flow, leg.gateway, leg.peer)))
+    assert len(owners) >= 7
+    assert all(len(segments) == 1 for segments in owners.values())
+
+
+def test_a_shared_relationship_draws_no_key() -> None:
+    site = Documents().site()
+    fleet = compile_fleet(site.tables, site.sessions, None, derived(_SITE_KEY))  # S107
+    for state in fleet.states.values():
+        for name in state.secrets:
+            assert state.legs[name].has_association
+
+
+def test_static_keying_draws_a_key_for_each_direction_and_use() -> None:
+    keys = KeyGenerator(lambda _purpose, length: os.urandom(length)).keys("sla", Keying.STATIC)
+    four = {
+        keys.up_esp_encryption,
+        keys.down_esp_encryption,
+        keys.up_authentication,
+        keys.down_authentication,
+    }
+    assert len(four) == 4
+    assert all(key is not None and len(key) == 32 for key in four)
+
+
+def test_derived_keys_depend_on_session_generation_and_site() -> None:
+    def psk(site: bytes, session: str, generation: int) -> bytes | None:
+        return KeyGenerator(derived(site)).segment(session, "p1", ("a", "b"), generation).psk
+
+    made = {
+        psk(site, session, generation) for site in (b"a" * 32, b"b" * 32) for session in "xy" for generation in (0, 1)
+    }
+    assert len(made) == 8
+    assert psk(b"a" * 32, "x", 0) == KeyGenerator(derived(b"a" * 32)).segment("x", "p1", ("b", "a"), 0).psk
+
+
+def test_entropy_is_asked_for_just_what_is_drawn() -> None:
+    asked: list[tuple[str, int]] = []
+
+    def entropy(purpose: str, length: int) -> bytes:
+        asked.append((purpose, length))
+        return bytes(length)
+
+    KeyGenerator(entropy).segment("s", "p1", ("b", "a"), 3)
+    assert asked == [("psk s p1 a b 3", 32)]
+
+
+def test_a_secret_does_not_print() -> None:
+    keys = KeyGenerator(derived(_SITE_KEY)).segment("s", "p1", ("a", "b"), 0)
+    assert keys.psk is not None
+    assert keys.psk.hex() not in f"{keys} {keys!r} {keys.psk} {keys.psk!r} {[keys.psk]}"
+
+
+def test_a_fingerprint_needs_its_key() -> None:
+    assert fingerprint(b"a", b"value") != fingerprint(b"b", b"value")
+    assert len(fingerprint(b"a", b"value")) == 12
