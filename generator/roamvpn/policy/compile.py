@@ -90,7 +90,7 @@ class Compiler:
             row = self.tables.cn_gw_table.lookup(record.destaddr, user.tenant) if user is not None else None
             if user is None or row is None or row.gw_type is GwType.DYNAMIC:
                 continue
-            # the path from home is the same wherever the user is; the foreign agent's part is not used
+            # the path from home is the end of every path, wherever the user is
             path = determine_path(self.tables, record, user.home_agent)
             if isinstance(path, Rejected):
                 continue

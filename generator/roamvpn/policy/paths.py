@@ -86,6 +86,8 @@ def determine_path(tables: Tables, record: VpnRecord, foreign_agent: str) -> Vpn
 
 def _path(record: VpnRecord, row: CnGwRow, home_address: str, gateways: tuple[str, ...]) -> VpnPath:
     """A profile for every gateway that sends, in both directions (C8, C9 with G1 and G2)."""
+    # one gateway in two roles, as for a user at home, needs no tunnel to itself
+    gateways = tuple(dict.fromkeys(gateways))
     mobile, correspondent = host_prefix(home_address), record.destaddr
     profiles = []
     for near, far in pairwise(gateways):

@@ -68,3 +68,19 @@ def test_a_destination_without_a_row_is_rejected_by_name() -> None:
     assert isinstance(path, Rejected)
     assert "profile 2 of bob@isp3.example" in str(path)
     assert "192.0.2.200/32" in str(path)
+
+
+def test_a_user_at_home_needs_no_tunnel_from_the_home_agent_to_itself() -> None:
+    documents = Documents()
+    documents.gateway("ha31").update(roles=["fa", "ha"])
+    path = _path(1, "ha31", documents)
+    assert isinstance(path, VpnPath)
+    assert [(p.source_gw, p.destination_gw) for p in path.profiles] == [("ha31", "gw51"), ("gw51", "ha31")]
+
+
+def test_a_user_beside_his_correspondent_needs_no_tunnel() -> None:
+    documents = Documents()
+    documents.gateway("pcn41").update(roles=["fa", "pcn"])
+    path = _path(2, "pcn41", documents)
+    assert isinstance(path, VpnPath)
+    assert path.profiles == ()
