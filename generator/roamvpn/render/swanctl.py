@@ -22,6 +22,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+*-]+\Z")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _UNESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 _RESERVED = frozenset({"include", ""})
+_MAX_DEPTH = 24
 
 
 class SwanctlError(ValueError):
@@ -124,6 +125,8 @@ class _Parser:
             raise self._error(f"not a section or setting name: {name!r:.40}")
         kind, word = next(self._tokens, ("end", ""))
         if kind == "brace" and word == "{":
+            if depth == _MAX_DEPTH:
+                raise self._error(f"nested deeper than {_MAX_DEPTH} levels")
             section = tree.setdefault(name, {})
             if not isinstance(section, dict):
                 raise self._error(f"{name} is a setting and a section")
