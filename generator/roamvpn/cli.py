@@ -22,7 +22,7 @@ from roamvpn.policy.views import tables
 from roamvpn.schemas import SCHEMAS, schema_text
 from roamvpn.stores.bundles import BundleSide, write_bundles
 from roamvpn.stores.secrets_file import complete_secrets
-from roamvpn.stores.site_directory import find_site, read_secrets, read_site
+from roamvpn.stores.site_directory import find_site, read_site
 from roamvpn.stores.templates import example_site
 from roamvpn.stores.tree import DirectorySide, write_file, write_tree
 from roamvpn.tables.checks import SECRETS
@@ -148,10 +148,11 @@ def _before(
 def _planned(console: Console, engine: Engine, before: Side, name: str, limit: Iterable[str]) -> PlanReport:
     names = sorted(set(before.gateways()) | set(engine.fleet.states))
     chosen = _limited(names, limit)
+    secrets_known = engine.site.secrets is not None
     with console.progress("planning", len(chosen)) as step:
-        result = compare(before, engine.side, chosen, step)
+        result = compare(before, engine.side, chosen, step, secrets=secrets_known)
     warnings = engine.warnings
-    if engine.site.secrets is None:
+    if not secrets_known:
         warnings.append(f"no {SECRETS}: secrets are not compared")
     return report(
         result, site=engine.site.tables.network.site, against=name, warnings=warnings, mask_key=engine.fingerprint_key
@@ -235,10 +236,11 @@ def secrets(site: Path | None) -> None:
     directory = find_site(site)
     loaded = load_site(read_site(directory, with_secrets=False))
     path = directory / SECRETS
-    added = complete_secrets(path, read_secrets(path) if path.exists() else None, loaded.tables)
+    added = complete_secrets(path, loaded.tables)
     for name in added:
         console.note(f"generated {name}")
-    console.good(f"{path}: {len(added)} keys generated" if added else f"{path}: complete")
+    count = "1 key" if len(added) == 1 else f"{len(added)} keys"
+    console.good(f"{path}: {count} generated" if added else f"{path}: complete")
 
 
 @cli.command()
@@ -270,8 +272,8 @@ def graph(site: Path | None, out: Path | None, *, as_mermaid: bool) -> None:
 def show(gateway: str, site: Path | None, *, as_json: bool) -> None:
     """Show the tables of one GATEWAY: IPsec information, routes, QoS filters.
 
-    They are what the seed calls its tables, read off the compiled state; a shared row stands once, however
-    many users lean on it.
+    Read off the compiled state: who is sent where, by which tunnel, with which protection, mark and class. A
+    shared row stands once, however many users lean on it.
     """
     engine = open_site(find_site(site))
     state = engine.fleet.states.get(gateway)
@@ -316,7 +318,11 @@ def completion(shell: str) -> None:
 @cli.command()
 @click.argument("directory", type=_DIRECTORY)
 def init(directory: Path) -> None:
-    """Copy the example network to DIRECTORY, to start a site of your own from."""
+    """Copy the example network to DIRECTORY, to start a site of your own from.
+
+    Two visited ISPs, a home ISP, an ISP of correspondents and an enterprise with a static gateway; ten users that
+    between them have every kind of VPN. Change what you need, then `roamvpn check DIRECTORY`.
+    """
     console = Console()
     if directory.exists() and any(directory.iterdir()):
         raise RoamvpnError(f"{directory}: is not empty")

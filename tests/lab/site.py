@@ -37,7 +37,7 @@ def bundles(work: Path, *, static_keys: bool = False) -> Path:
         text = path.read_text()
         assert "sla: {home_agent: ha31, keying: ike}" in text
         path.write_text(text.replace("sla: {home_agent: ha31, keying: ike}", _STATIC_SLA))
-    complete_secrets(site / "secrets.yml", None, load_site(read_site(site)).tables)
+    complete_secrets(site / "secrets.yml", load_site(read_site(site)).tables)
     engine = open_site(site)
     out = work / "bundles"
     write_tree(out, engine.side, "lab")

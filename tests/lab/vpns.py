@@ -72,6 +72,7 @@ ASPECTS = (
 ALONE = (
     "an unlisted user's packets are ordinary traffic",
     "a listed user's other packets are ordinary traffic",
+    "a forged packet in clear is not taken for a user's",
     "own SA down: dropped, not leaked",
     "own SA back: packets flow again",
     "shared SA down: dropped, not leaked",

@@ -56,14 +56,18 @@ class Summary:
     legs_removed: int
     legs_replaced: int
     files: int
+    secrets_replaced: int
 
     def __str__(self) -> str:
-        """`3 gateways change: 2 legs added, 1 removed, 0 replaced`."""
+        """`3 gateways change: 2 legs added, 1 removed, 0 replaced`, and new secrets of what stays."""
         if not self.gateways:
             return "no changes"
         gateways = "1 gateway changes" if self.gateways == 1 else f"{self.gateways} gateways change"
         legs = "1 leg" if self.legs_added == 1 else f"{self.legs_added} legs"
-        return f"{gateways}: {legs} added, {self.legs_removed} removed, {self.legs_replaced} replaced"
+        text = f"{gateways}: {legs} added, {self.legs_removed} removed, {self.legs_replaced} replaced"
+        if self.secrets_replaced:
+            text += f"; {self.secrets_replaced} secret{'s' if self.secrets_replaced > 1 else ''} replaced"
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Plan:
             legs_removed=legs.count(Action.REMOVED),
             legs_replaced=legs.count(Action.CHANGED),
             files=len(changes),
+            secrets_replaced=sum(change.secret and change.action is Action.CHANGED for change in changes),
         )
 
 
@@ -92,13 +97,18 @@ def compare(
     after: Side,
     gateways: Iterable[str] | None = None,
     progress: Callable[[str], None] | None = None,
+    *,
+    secrets: bool = True,
 ) -> Plan:
-    """Compare two sides, on `gateways` or on all; calls `progress` with each gateway's name when it is done."""
+    """Compare two sides, on `gateways` or on all; calls `progress` with each gateway's name when it is done.
+
+    Without `secrets` their files are left out, as where a side cannot have them.
+    """
     names = sorted(set(before.gateways()) | set(after.gateways()) if gateways is None else gateways)
     plans = []
     whole = sha256()
     for name in names:
-        plan = compare_gateway(name, before, after)
+        plan = compare_gateway(name, before, after, secrets=secrets)
         if plan.changes:
             plans.append(plan)
         for path, source in sorted(after.sources(name).items()):
@@ -108,14 +118,14 @@ def compare(
     return Plan(tuple(plans), whole.hexdigest()[:32])
 
 
-def compare_gateway(gateway: str, before: Side, after: Side) -> GatewayPlan:
+def compare_gateway(gateway: str, before: Side, after: Side, *, secrets: bool = True) -> GatewayPlan:
     """The changes of one gateway; reads and renders only files whose digests differ."""
     old, new = before.sources(gateway), after.sources(gateway)
     if old == new:
         return GatewayPlan(gateway, ())
     changes = []
     for path in sorted(old.keys() | new.keys()):
-        if old.get(path) == new.get(path):
+        if old.get(path) == new.get(path) or ("/secrets/" in path and not secrets):
             continue
         was = before.text(gateway, path) if path in old else None
         becomes = after.text(gateway, path) if path in new else None

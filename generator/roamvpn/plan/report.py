@@ -43,6 +43,7 @@ class SummaryReport(Frozen):
     legs_removed: int
     legs_replaced: int
     files: int
+    secrets_replaced: int
 
 
 class PlanReport(Frozen):
@@ -84,6 +85,7 @@ def report(plan: Plan, *, site: str, against: str, warnings: list[str], mask_key
         legs_removed=counts.legs_removed,
         legs_replaced=counts.legs_replaced,
         files=counts.files,
+        secrets_replaced=counts.secrets_replaced,
     )
     return PlanReport(
         site=site,

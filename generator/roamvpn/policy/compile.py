@@ -145,6 +145,7 @@ class Compiler:
             near.access if at_foreign_agent else None,
             naming.filter_handle(profile.profile_number, profile.direction),
             naming.filter_priority(owner, profile.source.length, profile.destination.length),
+            naming.filter_priority(owner, profile.destination.length, profile.source.length),
         )
         peer = None if own else self._peer(profile, BASE if sla is not None else SESSION)
         return Contribution(here, leg, peer, keys)

@@ -67,11 +67,11 @@ class Renderer:
             "ike": ike,
             "mtu": network.tunnel_mtu,
             "block": naming.INGRESS_BLOCK,
+            "uplink_block": naming.UPLINK_BLOCK,
             "device_rule": naming.DEVICE_RULE,
             "visitors_rule": naming.VISITORS_RULE,
             "visitors_table": naming.VISITORS_TABLE,
             "unreachable_metric": naming.UNREACHABLE_METRIC,
-            "replay_window": network.ike.replay_window,
         }
         self._file_template: Callable[[str], Template] = cache(_globals(self._files, self._context))
         self._command_template: Callable[[str], Template] = cache(_globals(self._commands, self._context))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 from roamvpn.policy.keys import KeyGenerator
+from roamvpn.stores.site_directory import read_secrets
+from roamvpn.stores.vault import is_encrypted
 from roamvpn.tables.checks import SECRETS, check_secrets
 from roamvpn.tables.problems import RoamvpnError
 from roamvpn.tables.secrets import Secrets, SlaKeys
@@ -21,9 +23,14 @@ if TYPE_CHECKING:
     from roamvpn.tables.tables import Tables
 
 
-def complete_secrets(path: Path, current: str | None, tables: Tables) -> list[str]:
-    """Add every missing key to the file, in one atomic replacement; returns the dotted names of what was added."""
-    data = Source(SECRETS, current).parse() if current is not None else {}
+def complete_secrets(path: Path, tables: Tables) -> list[str]:
+    """Add every missing key to the file, in one atomic replacement; returns the dotted names of what was added.
+
+    Raises:
+        RoamvpnError: where keys are missing from an encrypted file, which is never written in clear.
+    """
+    exists = path.exists()
+    data = Source(SECRETS, read_secrets(path)).parse() if exists else {}
     if not isinstance(data, dict):
         raise RoamvpnError(f"{SECRETS}: must be a mapping")
     added = []
@@ -44,6 +51,8 @@ def complete_secrets(path: Path, current: str | None, tables: Tables) -> list[st
         keys = SlaKeys.of(generator.keys(" ".join(map(str, finding.path)), keying))
         node.update({name: value.hex() for name, value in keys if value is not None})
         added.append(".".join(map(str, finding.path)))
+    if added and exists and is_encrypted(path.read_bytes()):
+        raise RoamvpnError(f"{path}: is encrypted and lacks {', '.join(added)}; add them with `ansible-vault edit`")
     if added:
         _replace(path, yaml.safe_dump(data, sort_keys=True))
     return added

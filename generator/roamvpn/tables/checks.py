@@ -139,6 +139,8 @@ def _unique_addresses(network: Network) -> Iterator[Finding]:
 
 def check_cn_gw_table(rows: Iterable[CnGwRow], tables: Tables) -> Iterator[Finding]:
     """Keys that are unique within a tenant, gateways that exist and are of the row's type."""
+    rows = tuple(rows)
+    yield from _one_space_a_gateway(rows)
     keys: dict[tuple[str | None, int, int], CnGwRow] = {}
     for index, row in enumerate(rows):
         at = ("cn_gw_table", index)
@@ -157,6 +159,24 @@ def check_cn_gw_table(rows: Iterable[CnGwRow], tables: Tables) -> Iterator[Findi
         if wanted not in tables.gateway(name).roles:
             message = f"contradicts network.yml: {name} has no role {wanted}"
             yield Finding(CN_GW, (*at, "gw_type"), row.gw_type, message)
+
+
+def _one_space_a_gateway(rows: Iterable[CnGwRow]) -> Iterator[Finding]:
+    """A gateway has one route for an address: prefixes of different tenants behind it must not overlap."""
+    behind: dict[str, list[tuple[int, int, int, CnGwRow]]] = {}
+    for index, row in enumerate(rows):
+        if row.tenant is not None:
+            behind.setdefault(row.gw_address, []).append((row.cn.first, row.cn.length, index, row))
+    for listed in behind.values():
+        open_rows: list[CnGwRow] = []
+        for _first, _length, index, row in sorted(listed, key=lambda entry: entry[:3]):
+            # sorted so, whatever contains a prefix comes before it and is still open
+            open_rows = [other for other in open_rows if other.cn.contains(row.cn)]
+            for other in open_rows:
+                if other.tenant != row.tenant:
+                    message = f"overlaps {other.cn.text} of tenant {other.tenant} behind the same gateway"
+                    yield Finding(CN_GW, ("cn_gw_table", index, "cn"), row.cn.text, message)
+            open_rows.append(row)
 
 
 def check_vpn_database(tables: Tables) -> Iterator[Finding]:

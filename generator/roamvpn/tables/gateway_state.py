@@ -52,6 +52,7 @@ class Leg(NamedTuple):
     visitor: str | None
     handle: int
     priority: int
+    back_priority: int
 
     def digest(self, key: bytes = b"") -> str:
         """32 hexadecimal digits that change with any field, and with `key`."""

@@ -184,6 +184,7 @@ class Alone:
             "a listed user's other packets are ordinary traffic": _guarded(self._unlisted_destination),
             "two users of one pair keep their own class and security at once": _guarded(self._two_users),
             "charon reads what our parser reads": _guarded(self._charon_agrees),
+            "a forged packet in clear is not taken for a user's": _guarded(self._forged),
             "own SA down: dropped, not leaked": _guarded(self._own_down),
             "own SA back: packets flow again": _guarded(self._own_back),
             "shared SA down: dropped, not leaked": _guarded(self._shared_down),
@@ -209,6 +210,22 @@ class Alone:
 
     def _unlisted_destination(self) -> str:
         return self._plain("alice", "203.0.113.5", "cn41", "198.51.100.9")
+
+    def _forged(self) -> str:
+        """Sent in clear from pcn41 with alice's address; a stranger's packet shows that the way is open."""
+        network.batch("pcn41", "ip", ["addr add 203.0.113.5/32 dev lo", "addr add 203.0.113.77/32 dev lo"])
+        arrived = {}
+        try:
+            for source in ("203.0.113.77", "203.0.113.5"):
+                datagrams = Datagrams("pcn41", source, "cn51", "10.5.1.9")
+                try:
+                    datagrams.send("up", 0, COUNT)
+                    arrived[source] = len(datagrams.receive("up", COUNT, wait=0.5))
+                finally:
+                    datagrams.close()
+        finally:
+            network.batch("pcn41", "ip", ["addr del 203.0.113.5/32 dev lo", "addr del 203.0.113.77/32 dev lo"])
+        return "" if arrived == {"203.0.113.77": COUNT, "203.0.113.5": 0} else str(arrived)
 
     def _two_users(self) -> str:
         alice, dave = self.vpns["static own ESP"], self.vpns["static own AH"]
