@@ -14,8 +14,9 @@ from roamvpn.tables.base import Frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MAX_MARKDOWN = 60_000
-"""Characters of diff in a Markdown report: hosts of review comments cut at 65,536."""
+MAX_MARKDOWN = 65_000
+"""Characters of a Markdown report: hosts of review comments refuse more than 65,536."""
+_MAX_WARNINGS, _MAX_ROWS, _LEAST_DIFF = 20, 200, 500
 
 
 class FileReport(Frozen):
@@ -126,37 +127,43 @@ def diff_text(plan: PlanReport) -> str:
 def markdown(plan: PlanReport) -> str:
     """A comment for a review: the summary, warnings, a table, and the diffs folded by gateway."""
     lines = [f"### roamvpn plan: {plan.summary.text}", ""]
-    lines += [f"> ⚠️ {_escape(warning)}" for warning in plan.warnings]
+    lines += [f"> ⚠️ {_escape(warning[:300])}" for warning in plan.warnings[:_MAX_WARNINGS]]
+    if len(plan.warnings) > _MAX_WARNINGS:
+        lines.append(f"> … and {len(plan.warnings) - _MAX_WARNINGS} warnings more")
     if plan.warnings:
         lines.append("")
     if plan.gateways:
         lines += ["| gateway | legs added | removed | replaced | files |", "| --- | ---: | ---: | ---: | ---: |"]
-    for gateway in plan.gateways:
+    for gateway in plan.gateways[:_MAX_ROWS]:
         legs = [file.action for file in gateway.files if "/legs/" in file.path]
         counts = " | ".join(str(legs.count(action)) for action in (Action.ADDED, Action.REMOVED, Action.CHANGED))
         lines.append(f"| {gateway.gateway} | {counts} | {len(gateway.files)} |")
-    left = MAX_MARKDOWN
-    for gateway in plan.gateways:
-        body = "\n".join(line for file in gateway.files for line in file.diff)
-        if len(body) > left:
-            body = body[:left].rsplit("\n", 1)[0] + "\n… cut; run `roamvpn plan` for the whole diff"
-        left -= min(len(body), left)
-        # a fence longer than any run of backticks inside cannot be closed by the content
-        fence = "`" * max(3, _longest_run(body) + 1)
-        lines += [
-            "",
-            f"<details><summary>{gateway.gateway}</summary>",
-            "",
-            f"{fence}diff",
-            body,
-            fence,
-            "",
-            "</details>",
-        ]
-        if not left:
+    if len(plan.gateways) > _MAX_ROWS:
+        lines.append(f"| … and {len(plan.gateways) - _MAX_ROWS} more | | | | |")
+    left = MAX_MARKDOWN - _length(lines)
+    for number, gateway in enumerate(plan.gateways):
+        if left < _LEAST_DIFF:
+            lines += ["", f"Diffs of {len(plan.gateways) - number} gateways are cut; run `roamvpn plan` for all of it."]
             break
+        block = _folded(gateway, left)
+        left -= _length(block)
+        lines += block
     lines += ["", f"Plan digest `{plan.digest}`, compared with {_escape(plan.against)}."]
     return "\n".join(lines) + "\n"
+
+
+def _folded(gateway: GatewayReport, room: int) -> list[str]:
+    body = "\n".join(line for file in gateway.files for line in file.diff)
+    if len(body) > room:
+        body = body[:room].rsplit("\n", 1)[0] + "\n… cut; run `roamvpn plan` for the whole diff"
+    # a fence longer than any run of backticks inside cannot be closed by the content
+    fence = "`" * max(3, _longest_run(body) + 1)
+    title = f"<details><summary>{gateway.gateway}</summary>"
+    return ["", title, "", f"{fence}diff", body, fence, "", "</details>"]
+
+
+def _length(lines: list[str]) -> int:
+    return sum(len(line) + 1 for line in lines)
 
 
 def _escape(text: str) -> str:
