@@ -105,14 +105,18 @@ def test_a_long_diff_is_cut_at_a_line_and_says_so() -> None:
     assert all(len(line) in (100, 0) or "y" * 5 not in line for line in text.splitlines())
 
 
-def test_markdown_stays_below_its_limit_over_many_gateways() -> None:
-    change = FileChange(LEG, Action.ADDED, None, ("y" * 99 + "\n") * 90)
-    plan = Plan(tuple(GatewayPlan(f"g{n}", (change,)) for n in range(30)), "d")
-    text = markdown(report(plan, site="s", against="o", warnings=[], mask_key=None))
+@pytest.mark.parametrize(("count", "lines"), [(30, 90), (5000, 1), (600, 20), (1, 5000)])
+def test_markdown_stays_below_what_hosts_take_however_large_the_plan(count: int, lines: int) -> None:
+    change = FileChange(LEG, Action.ADDED, None, ("y" * 99 + "\n") * lines)
+    plan = Plan(tuple(GatewayPlan(f"g{n}-{'x' * 24}", (change,)) for n in range(count)), "d")
+    text = markdown(report(plan, site="s", against="o", warnings=["w*" * 2000] * 500, mask_key=None))
     assert len(text) < 65_536
-    assert text.count("<details>") == text.count("</details>")
-    # every gateway stands in the table, whether its diff does or not
-    assert text.count("\n| g") == 31
+    assert text.count("<details>") == text.count("</details>") >= 1
+    assert "| … and 4800 more |" in text or count < 5000
+    assert "> … and 480 warnings more" in text
+    if count > 30:
+        assert re.search(r"Diffs of \d+ gateways are cut", text)
+    assert text.endswith("compared with o.\n")
 
 
 def test_warnings_and_names_cannot_format() -> None:
