@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.fleet import fleet
 from roamvpn.engine import uncollected
 from roamvpn.plan.compare import compare
-from roamvpn.plan.sides import RenderedSide
+from roamvpn.plan.sides import Nothing, RenderedSide
 from roamvpn.policy.compile import compile_fleet
 from roamvpn.policy.keys import derived
 from roamvpn.render.artefacts import Renderer
@@ -41,20 +41,7 @@ _HOSTS = 100
 Figures = dict[str, float]
 
 
-class _Nothing:
-    """A side without gateways."""
-
-    def gateways(self) -> Iterable[str]:
-        return ()
-
-    def sources(self, _gateway: str) -> Mapping[str, str]:
-        return {}
-
-    def text(self, _gateway: str, _path: str) -> str | None:
-        return None
-
-
-class _Deployed(_Nothing):
+class _Deployed(Nothing):
     """What the manifests of a fleet say; reading a file of it would be a mistake."""
 
     def __init__(self, side: RenderedSide) -> None:
@@ -82,7 +69,7 @@ def measure(gateways: int) -> Figures:
         renderer = Renderer(tables.network, templates(), _KEY)
         side = RenderedSide(renderer, compiled)
         start = time.perf_counter()
-        everything = compare(_Nothing(), side)
+        everything = compare(Nothing(), side)
         full_s = _timed(start)
         files = everything.summary.files
         legs = everything.summary.legs_added

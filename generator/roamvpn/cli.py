@@ -18,6 +18,7 @@ from roamvpn.plan.graph import fleet_graph
 from roamvpn.plan.graph_mermaid import mermaid
 from roamvpn.plan.graph_svg import svg
 from roamvpn.plan.report import PlanReport, diff_text, markdown, report
+from roamvpn.plan.sides import Nothing
 from roamvpn.policy.views import tables
 from roamvpn.schemas import SCHEMAS, schema_text
 from roamvpn.stores.bundles import BundleSide, write_bundles
@@ -142,7 +143,7 @@ def _before(
         if not against.is_dir():
             raise RoamvpnError(f"{against}: no such directory; `roamvpn render -o {against}` writes one")
         return DirectorySide(against, engine.fingerprint_key), str(against)
-    return DirectorySide(Path("/nonexistent")), "nothing"
+    return Nothing(), "nothing"
 
 
 def _planned(console: Console, engine: Engine, before: Side, name: str, limit: Iterable[str]) -> PlanReport:

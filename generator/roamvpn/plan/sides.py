@@ -24,6 +24,22 @@ class Side(Protocol):
         """The file's text; None where it cannot be had, as secrets without their keys."""
 
 
+class Nothing:
+    """A side without gateways: whatever is compared with it is new."""
+
+    def gateways(self) -> Iterable[str]:
+        """None."""
+        return ()
+
+    def sources(self, gateway: str) -> Mapping[str, str]:  # noqa: ARG002 - as every side has it
+        """Empty."""
+        return {}
+
+    def text(self, gateway: str, path: str) -> str | None:  # noqa: ARG002 - as every side has it
+        """None."""
+        return None
+
+
 class RenderedSide:
     """Files as a fleet's state renders them."""
 
