@@ -62,7 +62,7 @@ def build(gateway: str, files: dict[str, FileEntry]) -> Manifest:
     return Manifest.model_construct(schema_version=1, gateway=gateway, digest=whole.hexdigest()[:32], files=files)
 
 
-def parse(text: str) -> Manifest:
+def parse(text: str | bytes) -> Manifest:
     """Read a manifest that came from elsewhere; raises RoamvpnError."""
     try:
         return Manifest.model_validate_json(text)

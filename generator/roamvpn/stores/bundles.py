@@ -20,7 +20,7 @@ _MAX_MEMBER = 16 * 1024 * 1024
 def pack(directory: Path) -> bytes:
     """The tar of a rendered gateway: sorted, owned by root, no times."""
     buffer = io.BytesIO()
-    manifest = parse((directory / MANIFEST).read_text())
+    manifest = parse((directory / MANIFEST).read_bytes())
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted((MANIFEST, *manifest.files)):
             content = (directory / path).read_bytes()
@@ -68,8 +68,8 @@ class BundleSide:
                     stream = tar.extractfile(member) if member.isfile() and member.size <= _MAX_MEMBER else None
                     if stream is not None:
                         files[member.name] = stream.read()
-            manifest = parse(files[MANIFEST].decode())
-        except (tarfile.TarError, KeyError, UnicodeDecodeError, OSError):
+            manifest = parse(files[MANIFEST])
+        except (tarfile.TarError, KeyError, OSError):
             raise RoamvpnError(f"{path}: is not a bundle") from None
         if manifest.gateway != path.stem:
             raise RoamvpnError(f"{path}: is the bundle of {manifest.gateway}")

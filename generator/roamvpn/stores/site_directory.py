@@ -57,7 +57,7 @@ def read_secrets(path: Path) -> str:
     """The secrets file's text, decrypted if it is an ansible-vault file; refuses one that others may read."""
     raw = path.read_bytes()
     if is_encrypted(raw):
-        return decrypt(raw, path.name)
+        return _decode(decrypt(raw, path.name), path.name)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         message = f"is readable by others (mode {mode:04o}); make it 0600 or encrypt it with ansible-vault"

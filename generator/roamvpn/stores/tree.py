@@ -42,7 +42,7 @@ class DirectorySide:
             raise RoamvpnError(f"{root}: is not a directory")
         if root.is_dir():
             for path in sorted(root.glob(f"*/{MANIFEST}")):
-                manifest = parse(path.read_text())
+                manifest = parse(path.read_bytes())
                 if manifest.gateway != path.parent.name:
                     raise RoamvpnError(f"{path}: is the manifest of {manifest.gateway}")
                 self._manifests[manifest.gateway] = manifest

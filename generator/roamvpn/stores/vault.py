@@ -16,8 +16,8 @@ def is_encrypted(raw: bytes) -> bool:
     return raw.startswith(_HEADER)
 
 
-def decrypt(raw: bytes, name: str) -> str:
-    """The text of an ansible-vault file, with the password file that Ansible itself would use."""
+def decrypt(raw: bytes, name: str) -> bytes:
+    """The content of an ansible-vault file, with the password file that Ansible itself would use."""
     password_file = os.environ.get(PASSWORD_FILE)
     if not password_file:
         raise InputError([Problem(name, 0, "", "", f"is encrypted; set {PASSWORD_FILE} to its password file")])
@@ -31,4 +31,4 @@ def decrypt(raw: bytes, name: str) -> str:
         raise InputError([Problem(name, 0, "", "", f"password file: {error.strerror}")]) from None
     except AnsibleError:
         raise InputError([Problem(name, 0, "", "", "cannot be decrypted with this password")]) from None
-    return plain.decode()
+    return plain
