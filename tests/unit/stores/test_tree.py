@@ -196,6 +196,14 @@ def test_a_manifest_that_does_not_hold_is_refused(example: RenderedSide, tmp_pat
         DirectorySide(out)
 
 
+def test_a_manifest_that_is_no_text_is_refused(example: RenderedSide, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_tree(out, example, "small")
+    (out / "fa21" / MANIFEST).write_bytes(b"\xff\xfe{}")
+    with pytest.raises(RoamvpnError, match=r"manifest\.json"):
+        DirectorySide(out)
+
+
 def test_a_manifest_of_another_gateway_is_refused(example: RenderedSide, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_tree(out, example, "small")

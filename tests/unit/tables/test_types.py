@@ -117,6 +117,11 @@ def test_what_is_no_nai_is_refused(nai: str) -> None:
         parse_nai(nai)
 
 
+def test_a_look_alike_is_named_as_what_it_is() -> None:
+    with pytest.raises(ValueError, match="has characters outside ASCII; write the realm in its xn-- form"):
+        parse_nai("\u0430lice@isp3.example")
+
+
 def test_a_hostile_nai_is_refused_in_linear_time() -> None:
     with pytest.raises(ValueError, match="is longer"):
         parse_nai("a." * 32_768 + "@")
