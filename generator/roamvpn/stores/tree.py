@@ -14,11 +14,11 @@ import json
 import os
 import shutil
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.policy.keys import fingerprint
-from roamvpn.render.manifest import MANIFEST, FileEntry, Manifest, build, content_digest, parse
+from roamvpn.render.manifest import FOREIGN, INCLUDED, MANIFEST, FileEntry, Manifest, build, content_digest, parse
 from roamvpn.tables.problems import RoamvpnError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class DirectorySide:
         self.root = root
         self._key = key
         self._manifests: dict[str, Manifest] = {}
+        self._plain: set[Path] = set()
         if root.exists() and not root.is_dir():
             raise RoamvpnError(f"{root}: is not a directory")
         if root.is_dir():
@@ -64,15 +65,43 @@ class DirectorySide:
         for path, entry in manifest.files.items():
             with suppress(FileNotFoundError):
                 found[path] = self._actual(gateway, path, entry)
+        for path in self._included(gateway):
+            found.setdefault(path, FOREIGN)
         return found
 
     def text(self, gateway: str, path: str) -> str | None:
         """The file as it stands."""
-        return (self.root / gateway / path).read_text(errors="backslashreplace")
+        return self._read(gateway, path).decode(errors="backslashreplace")
 
     def _actual(self, gateway: str, path: str, entry: FileEntry) -> str:
-        content = (self.root / gateway / path).read_bytes()
+        content = self._read(gateway, path)
         return entry.source if entry.fits(content, self._key) else f"edited {content_digest(content)}"
+
+    def _read(self, gateway: str, path: str) -> bytes:
+        """A file's content; a link, which could lead to any file of this machine, is refused."""
+        home = self.root / gateway
+        for directory in (home, *(home / parent for parent in PurePath(path).parents)):
+            if directory not in self._plain:
+                if directory.is_symlink():
+                    raise RoamvpnError(f"{directory}: is a symbolic link")
+                self._plain.add(directory)
+        try:
+            descriptor = os.open(home / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise RoamvpnError(f"{home / path}: is a symbolic link") from None
+            raise
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read()
+
+    def _included(self, gateway: str) -> Iterator[str]:
+        for owner in ("base", "session"):
+            for kind in ("peers", "legs", "secrets"):
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    for file in (self.root / gateway / owner / kind).iterdir():
+                        path = f"{owner}/{kind}/{file.name}"
+                        if INCLUDED.match(path):
+                            yield path
 
 
 class Written(NamedTuple):
