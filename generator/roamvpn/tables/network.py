@@ -91,6 +91,8 @@ class Gateway(Frozen):
             raise ValueError("home_networks belong to a home agent (role ha)")
         if len(set(self.access)) != len(self.access) or self.uplink.interface in self.access:
             raise ValueError("names an interface twice")
+        if any(name.startswith("rv-") for name in (self.uplink.interface, *self.access)):
+            raise ValueError("interfaces called rv-… are roamvpn's own")
         return self
 
 
