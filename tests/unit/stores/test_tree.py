@@ -111,6 +111,24 @@ def test_a_file_that_was_edited_is_mended_and_so_is_one_that_is_gone(example: Re
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+def test_a_secret_that_others_were_let_read_is_written_anew(example: RenderedSide, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_tree(out, example, "small")
+    (secret,) = out.glob("fa21/session/secrets/rv-p1-*")
+    secret.chmod(0o644)
+    assert write_tree(out, example, "small").rendered == 1
+    assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_strict_umask_is_no_edit(example: RenderedSide, tmp_path: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        write_tree(tmp_path / "out", example, "small")
+        assert write_tree(tmp_path / "out", example, "small").rendered == 0
+    finally:
+        os.umask(old)
+
+
 def test_a_file_that_no_manifest_names_goes_with_the_next_render(example: RenderedSide, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_tree(out, example, "small")

@@ -50,6 +50,10 @@ ROWS: dict[str, tuple[str, str, str, str | int, str, str, str]] = {
         NETWORK, "access: [lan]\n    home", "access: [wan]\n    home", "ha3:", "gateways.ha3", "",
         "names an interface twice",
     ),
+    "an interface of ours": (
+        NETWORK, "access: [lan]\n    home", "access: [rv-own0]\n    home", "ha3:", "gateways.ha3", "",
+        "are roamvpn's own",
+    ),
     "a number twice": (
         NETWORK, "number: 2,", "number: 1,", "fa2:", "gateways.fa2.number", "1", "is already the number of fa1",
     ),
