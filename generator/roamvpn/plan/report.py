@@ -102,7 +102,7 @@ def report(plan: Plan, *, site: str, against: str, warnings: list[str], mask_key
 def _diff(gateway: str, change: FileChange, mask: Callable[[str], str]) -> Iterator[str]:
     before = _lines(change.before, mask if change.secret else None)
     after = _lines(change.after, mask if change.secret else None)
-    name = f"{gateway}/{change.path}"
+    name = printable(f"{gateway}/{change.path}")
     old = "/dev/null" if change.action is Action.ADDED else f"a/{name}"
     new = "/dev/null" if change.action is Action.REMOVED else f"b/{name}"
     if change.before is None and change.action is not Action.ADDED:
@@ -116,7 +116,14 @@ def _diff(gateway: str, change: FileChange, mask: Callable[[str], str]) -> Itera
 def _lines(text: str | None, mask: Callable[[str], str] | None) -> list[str]:
     if text is None:
         return []
-    return (mask(text) if mask is not None else text).splitlines()
+    return [printable(line) for line in (mask(text) if mask is not None else text).splitlines()]
+
+
+def printable(line: str) -> str:
+    """The line with escapes for what could move a cursor: deployed files may hold anything."""
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() or char == "\t" else ascii(char)[1:-1] for char in line)
 
 
 def diff_text(plan: PlanReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from hashlib import sha256
 from typing import Annotated, Literal
 
@@ -14,6 +15,12 @@ from roamvpn.tables.problems import RoamvpnError
 from roamvpn.tables.types import Name
 
 MANIFEST = "manifest.json"
+INCLUDED = re.compile(r"(?:base|session)/(?:peers|legs|secrets)/[^/]+\.conf\Z", re.DOTALL)
+"""What `swanctl.conf` includes, so that a file here counts whether a manifest names it or not."""
+
+FOREIGN = "in no manifest"
+"""Stands for the digest of such a file that the manifest does not name."""
+
 FilePath = Annotated[
     str, StringConstraints(pattern=r"^[a-z][A-Za-z0-9_-]*(\.[a-z]+)?(/[A-Za-z0-9_-]+(\.[a-z]+)?){0,3}$", max_length=200)
 ]

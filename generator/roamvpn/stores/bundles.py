@@ -7,7 +7,7 @@ import os
 import tarfile
 from typing import TYPE_CHECKING
 
-from roamvpn.render.manifest import MANIFEST, Manifest, content_digest, parse
+from roamvpn.render.manifest import FOREIGN, INCLUDED, MANIFEST, Manifest, content_digest, parse
 from roamvpn.tables.problems import RoamvpnError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_MEMBER = 16 * 1024 * 1024
+_MAX_BUNDLE = 256 * 1024 * 1024
 
 
 def pack(directory: Path) -> bytes:
@@ -63,6 +64,8 @@ class BundleSide:
     def _read(self, path: Path) -> None:
         files: dict[str, bytes] = {}
         try:
+            if path.stat().st_size > _MAX_BUNDLE:
+                raise RoamvpnError(f"{path}: is larger than {_MAX_BUNDLE} bytes")
             with tarfile.open(path, "r:") as tar:
                 for member in tar:
                     stream = tar.extractfile(member) if member.isfile() and member.size <= _MAX_MEMBER else None
@@ -91,6 +94,7 @@ class BundleSide:
             if content is not None:
                 edited = f"edited {content_digest(content)}"
                 found[path] = entry.source if entry.fits(content, self._key) else edited
+        found.update({path: FOREIGN for path in self._files[gateway] if INCLUDED.match(path) and path not in found})
         return found
 
     def text(self, gateway: str, path: str) -> str | None:
