@@ -15,6 +15,7 @@ import os
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
+from stat import S_IMODE
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.policy.keys import fingerprint
@@ -75,7 +76,11 @@ class DirectorySide:
 
     def _actual(self, gateway: str, path: str, entry: FileEntry) -> str:
         content = self._read(gateway, path)
-        return entry.source if entry.fits(content, self._key) else f"edited {content_digest(content)}"
+        mode = S_IMODE((self.root / gateway / path).stat().st_mode)
+        # a umask takes permissions away; more of them than were given is a change like any other
+        if not entry.fits(content, self._key) or mode & ~int(entry.mode, 8):
+            return f"edited {content_digest(content)}"
+        return entry.source
 
     def _read(self, gateway: str, path: str) -> bytes:
         """A file's content; a link, which could lead to any file of this machine, is refused."""
