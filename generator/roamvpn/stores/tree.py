@@ -39,7 +39,7 @@ class DirectorySide:
         self.root = root
         self._key = key
         self._manifests: dict[str, Manifest] = {}
-        self._plain: set[Path] = set()
+        self._plain: set[str] = set()
         if root.exists() and not root.is_dir():
             raise RoamvpnError(f"{root}: is not a directory")
         if root.is_dir():
@@ -84,17 +84,18 @@ class DirectorySide:
 
     def _read(self, gateway: str, path: str) -> bytes:
         """A file's content; a link, which could lead to any file of this machine, is refused."""
-        home = self.root / gateway
-        for directory in (home, *(home / parent for parent in PurePath(path).parents)):
-            if directory not in self._plain:
-                if directory.is_symlink():
-                    raise RoamvpnError(f"{directory}: is a symbolic link")
-                self._plain.add(directory)
+        directory = f"{gateway}/{path}".rpartition("/")[0]
+        if directory not in self._plain:
+            for above in (PurePath(directory), *PurePath(directory).parents[:-1]):
+                if (self.root / above).is_symlink():
+                    raise RoamvpnError(f"{self.root / above}: is a symbolic link")
+            self._plain.add(directory)
+        name = f"{self.root}/{gateway}/{path}"
         try:
-            descriptor = os.open(home / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise RoamvpnError(f"{home / path}: is a symbolic link") from None
+                raise RoamvpnError(f"{name}: is a symbolic link") from None
             raise
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
