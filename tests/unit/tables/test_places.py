@@ -88,6 +88,10 @@ ROWS: dict[str, tuple[str, str, str, str | int, str, str, str]] = {
     "a ceiling below the rate": (
         NETWORK, "ceil: 4mbit", "ceil: 1mbit", "ef:", "classes.ef.ceil", "'1000 kbit/s'", "is below the class's rate",
     ),
+    "an unknown home agent of a subscriber": (
+        NETWORK, "203.0.113.4, home_agent: ha3", "203.0.113.4, home_agent: ha9", "nai: dan",
+        "subscribers[3].home_agent", "'ha9'", "is not a home agent",
+    ),
     "a subscriber twice": (
         NETWORK, "nai: dan@isp3", "nai: cat@isp3", "203.0.113.4", "subscribers[3].nai", "'cat@isp3.example'",
         "is a subscriber already",
