@@ -14,6 +14,7 @@ from roamvpn.policy.keys import derived
 from roamvpn.render.artefacts import Renderer
 from roamvpn.stores.site_directory import read_revision, read_site
 from roamvpn.stores.templates import templates
+from roamvpn.stores.vault import decrypt
 from roamvpn.tables.checks import POLICY_TESTS
 from roamvpn.tables.problems import InputError, RoamvpnError
 from roamvpn.tables.site import Site, load_site
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from roamvpn.stores.vault import Unlock
     from roamvpn.tables.secrets import Secrets
 
 
@@ -55,29 +57,34 @@ class Engine:
         return found
 
 
-def open_site(directory: Path, *, with_secrets: bool = True) -> Engine:
+def open_site(directory: Path) -> Engine:
     """Read, check and compile a site.
 
     Raises:
         InputError: with all problems of all files, failed policy tests among them.
     """
-    texts = read_site(directory, with_secrets=with_secrets)
-    return _compiled(texts, None)
+    return compiled(checked_site(directory))
+
+
+def checked_site(directory: Path, unlock: Unlock = decrypt) -> Site:
+    """Read and check a site; `unlock` decrypts its secrets. Raises InputError as `open_site` does."""
+    with uncollected():
+        site = load_site(read_site(directory, unlock=unlock))
+        check_policy(site)
+    return site
 
 
 def open_revision(directory: Path, revision: str, secrets: Secrets | None) -> Engine:
     """The same site as it was in a git revision, with today's secrets."""
     try:
-        return _compiled(read_revision(directory, revision), secrets, tests=False)
+        return compiled(load_site(read_revision(directory, revision)), secrets)
     except InputError as error:
         raise RoamvpnError(f"the inventory at {revision!a:.40} does not hold:\n{error}") from None
 
 
-def _compiled(texts: dict[str, str], secrets: Secrets | None, *, tests: bool = True) -> Engine:
+def compiled(site: Site, secrets: Secrets | None = None) -> Engine:
+    """Compile a site, with other secrets than its own if they are given."""
     with uncollected():
-        site = load_site(texts)
-        if tests:
-            check_policy(site)
         known = secrets or site.secrets
         key = bytes(known.site_key) if known is not None else None
         fleet = compile_fleet(site.tables, site.sessions, known, derived(key) if key is not None else None)

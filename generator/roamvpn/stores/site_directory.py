@@ -7,7 +7,7 @@ import stat
 import subprocess
 from pathlib import Path
 
-from roamvpn.stores.vault import decrypt, is_encrypted
+from roamvpn.stores.vault import Unlock, decrypt, is_encrypted
 from roamvpn.tables.checks import SECRETS
 from roamvpn.tables.problems import InputError, Problem, RoamvpnError, shown
 from roamvpn.tables.site import OPTIONAL, REQUIRED
@@ -29,7 +29,7 @@ def find_site(given: Path | None) -> Path:
     raise RoamvpnError(f"which site? Name its directory (the one with network.yml); {found}")
 
 
-def read_site(directory: Path, *, with_secrets: bool = True) -> dict[str, str]:
+def read_site(directory: Path, *, with_secrets: bool = True, unlock: Unlock = decrypt) -> dict[str, str]:
     """`{file name: text}` of a site directory; files that are not there are left out."""
     if not directory.is_dir():
         raise RoamvpnError(f"{directory}: no such directory")
@@ -41,7 +41,7 @@ def read_site(directory: Path, *, with_secrets: bool = True) -> dict[str, str]:
             continue
         try:
             if name == SECRETS:
-                texts[name] = read_secrets(path)
+                texts[name] = read_secrets(path, unlock)
             else:
                 texts[name] = _decode(path.read_bytes() if path.stat().st_size <= _MAX_BYTES else b"\xff", name)
         except OSError as error:
@@ -53,11 +53,11 @@ def read_site(directory: Path, *, with_secrets: bool = True) -> dict[str, str]:
     return texts
 
 
-def read_secrets(path: Path) -> str:
+def read_secrets(path: Path, unlock: Unlock = decrypt) -> str:
     """The secrets file's text, decrypted if it is an ansible-vault file; refuses one that others may read."""
     raw = path.read_bytes()
     if is_encrypted(raw):
-        return _decode(decrypt(raw, path.name), path.name)
+        return _decode(unlock(raw, path.name), path.name)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         message = f"is readable by others (mode {mode:04o}); make it 0600 or encrypt it with ansible-vault"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from roamvpn.tables.problems import InputError, Problem
 
 PASSWORD_FILE = "ANSIBLE_VAULT_PASSWORD_FILE"  # noqa: S105 - the name of a variable
+Unlock = Callable[[bytes, str], bytes]
+"""Content of an encrypted file, from its bytes and its name; raises InputError."""
+
 _HEADER = b"$ANSIBLE_VAULT;"
 
 

@@ -115,6 +115,8 @@ def _unique_addresses(network: Network) -> Iterator[Finding]:
     named: list[tuple[Path, str, str]] = []
     for name, gateway in network.gateways.items():
         named.append((("gateways", name, "address"), name, gateway.address))
+        if gateway.management is not None:
+            named.append((("gateways", name, "management"), name, gateway.management))
     for name, server in network.aaa_servers.items():
         named.append((("aaa_servers", name, "address"), name, server.address))
     for index, user in enumerate(network.subscribers):

@@ -64,13 +64,15 @@ class Sla(Frozen):
 class Gateway(Frozen):
     """A security gateway and DiffServ edge router (A2).
 
-    `number` names it in devices, marks and routing tables on its peers; it never changes.
+    `number` names it in devices, marks and routing tables on its peers; it never changes. `management` is where
+    playbooks reach it, if that is not its `address`.
     """
 
     number: GatewayNumber
     domain: Name
     roles: tuple[Role, ...] = Field(min_length=1)
     address: Address
+    management: Address | None = None
     uplink: Uplink
     access: tuple[Interface, ...] = ()
     home_networks: tuple[Net, ...] = ()

@@ -8,19 +8,21 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.fleet import fleet
-from roamvpn.engine import Engine, open_site
+from roamvpn.engine import Engine, compiled
 from roamvpn.plan.graph import Graph, fleet_graph
 from roamvpn.plan.graph_mermaid import mermaid
 from roamvpn.plan.graph_svg import svg
 from roamvpn.policy.compile import compile_fleet
+from roamvpn.stores.site_directory import read_site
 from roamvpn.stores.templates import example_site
+from roamvpn.tables.site import load_site
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
 def example() -> Engine:
-    return open_site(example_site(), with_secrets=False)
+    return compiled(load_site(read_site(example_site(), with_secrets=False)))
 
 
 @pytest.fixture
