@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roamvpn.gateway import charon, kernel, objects, scratch, settings, units
+from roamvpn.gateway import charon, kernel, objects, pki, scratch, settings, setup, units
 from roamvpn.gateway.charon import Charon
 from roamvpn.gateway.errors import GatewayError
 from roamvpn.gateway.generations import Generations, Note, Pending
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 class Places:
     """Where things are on a gateway. Below another root nothing but files is touched (`offline`)."""
 
+    root: Path = Path("/")
     home: Path = Path("/var/lib/roamvpn")
     run: Path = Path("/run/roamvpn")
     credentials: Path = Path("/etc/swanctl")
@@ -39,7 +40,7 @@ class Places:
     @classmethod
     def below(cls, root: Path) -> Places:
         """A file system that is not running, such as an image being made."""
-        return cls(root / "var/lib/roamvpn", root / "run/roamvpn", root / "etc/swanctl", offline=True)
+        return cls(root, root / "var/lib/roamvpn", root / "run/roamvpn", root / "etc/swanctl", offline=True)
 
 
 @dataclass(slots=True)
@@ -245,7 +246,9 @@ class Gateway:
     # -- convergence ------------------------------------------------------------------------------------------------
 
     def boot(self, holder: str) -> Report:
-        """After a start of the machine: an unconfirmed change is dropped, then everything is loaded."""
+        """After a start of charon: an unconfirmed change is dropped, then everything is loaded."""
+        self.places.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.places.run / "started").touch()
         with self.store.locked(holder, wait=True):
             pending = self.store.pending()
             if pending is not None:
@@ -256,8 +259,8 @@ class Gateway:
             done = self._converge(current, frozenset(), waiting) if current else []
             return Report(changed=bool(done), digest=current, before=current, done=done, waiting=waiting)
 
-    def initiate(self, holder: str) -> Report:
-        """Set up what this end initiates and is not up."""
+    def initiate(self, holder: str, again: frozenset[str] = frozenset()) -> Report:
+        """Set up what this end initiates and is not up, or leads to one of these peers: they may have been replaced."""
         with self.store.locked(holder, wait=True):
             current = self.store.current()
             report = Report(digest=current, before=current)
@@ -265,21 +268,25 @@ class Gateway:
                 wanted = units.read(self.store.path(current))
                 with Vici(self.places.vici) as vici:
                     daemon = self._charon(vici)
-                    todo = wanted.initiate & set(wanted.connections) - set(daemon.established())
-                    report.done = _initiate(daemon, sorted(todo), wanted, report.waiting)
+                    asked, up = wanted.initiate & set(wanted.connections), daemon.established()
+                    renewed = {name for name in asked & set(up) if wanted.peer(name) in again}
+                    report.done = _initiate(daemon, sorted(asked - set(up) | renewed), wanted, report.waiting)
+                    _terminate_older(daemon, renewed, up)
                 report.changed = bool(report.done)
             return report
 
-    def remove(self, holder: str) -> Report:
-        """Take everything of ours off this gateway."""
+    def remove(self, holder: str, gateway: str) -> Report:
+        """Take everything of ours off this gateway, its credentials among it."""
         with self.store.locked(holder, wait=True):
             current = self.store.current()
             done = [] if self.places.offline else self._converge(None, frozenset(), before=current)
             self.store.disarm()
             self._poke()
+            done += [f"removed {path}" for path in pki.remove(self.places.credentials, gateway)]
+            done += [f"removed {path}" for path in setup.remove(self.places.root)]
             shutil.rmtree(self.places.home)
             shutil.rmtree(self.places.run, ignore_errors=True)
-            return Report(changed=True, before=current, done=done)
+            return Report(changed=bool(done) or current is not None, before=current, done=done)
 
     def _established(self) -> dict[str, list[str]]:
         with Vici(self.places.vici) as vici:
@@ -298,8 +305,7 @@ class Gateway:
         wanted = units.read(self.store.path(digest)) if digest is not None else units.Wanted()
         note = self.store.note(digest) if digest is not None else Note({}, {})
         done: list[str] = []
-        if digest is not None:
-            done += settings.apply(settings.wanted(self.store.path(digest)))
+        done += self._settings(digest)
         done += _devices(wanted, note)
         with Vici(self.places.vici) as vici:
             daemon = self._charon(vici)
@@ -313,6 +319,16 @@ class Gateway:
             daemon.unload(gone)
             done += [f"unloaded {name}" for name in sorted(gone)]
         done += _orphans(note.objects)
+        return done
+
+    def _settings(self, digest: str | None) -> list[str]:
+        """Kernel settings; those that are no longer wanted get back what they were before us."""
+        wanted = settings.wanted(self.store.path(digest)) if digest is not None else {}
+        former = {**settings.differing(wanted), **self.store.former()}
+        self.store.keep_former(former)
+        stale = {key: value for key, value in former.items() if key not in wanted and settings.present(key)}
+        done = settings.apply(wanted) + settings.apply(stale)
+        self.store.keep_former({key: value for key, value in former.items() if key in wanted})
         return done
 
     def _settings_changed(self, digest: str | None, before: str | None) -> bool:
@@ -344,16 +360,13 @@ class Gateway:
         later = {name for name in asked if wanted.peer(name) in defer}
         late = sorted(later & (fresh | asked - set(up)))
         waiting += [f"{name}: its other end changes later" for name in late]
-        changed = fresh & asked & set(up)
+        # a connection whose secret is new is set up again, too: what comes next may be the end of the old one
+        renewed = {name.removeprefix("ike-") for name in fresh & daemon.replaced if name.startswith("ike-")}
+        changed = (fresh | renewed) & asked & set(up)
         todo = sorted((asked - set(up) | changed) - later)
         done = [f"loaded {name}" for name in sorted(fresh)]
         done += _initiate(daemon, todo, wanted, waiting)
-        # make before break: the old SA of a changed connection goes when the new one is up
-        now = daemon.established()
-        for name in changed - later:
-            if set(now.get(name, [])) - set(up[name]):
-                for unique in set(now.get(name, [])) & set(up[name]):
-                    daemon.terminate({"ike-id": unique})
+        _terminate_older(daemon, changed - later, up)
         return done
 
     # -- what stands ------------------------------------------------------------------------------------------------
@@ -365,6 +378,7 @@ class Gateway:
         note = self.store.note(current) if current is not None else Note({}, {})
         if current is not None:
             rows += _files(self.store.path(current), note)
+            rows += [_row(f"file {path}", "changed") for path in setup.differing(self.places.root)]
         if self.places.offline:
             return rows
         wanted = units.read(self.store.path(current)) if current is not None else units.Wanted()
@@ -400,6 +414,15 @@ def _initiate(daemon: Charon, names: list[str], wanted: Wanted, waiting: list[st
         else:
             done.append(f"initiated {name}")
     return done
+
+
+def _terminate_older(daemon: Charon, names: set[str], before: dict[str, list[str]]) -> None:
+    """Make before break: an SA that was there before goes when another one of its connection is up."""
+    now = daemon.established()
+    for name in names:
+        if set(now.get(name, [])) - set(before[name]):
+            for unique in set(now[name]) & set(before[name]):
+                daemon.terminate({"ike-id": unique})
 
 
 def _devices(wanted: Wanted, note: Note) -> list[str]:

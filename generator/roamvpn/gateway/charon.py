@@ -81,6 +81,7 @@ class Charon:
         self._note = note
         self._instance = self._since()
         self._loaded = self._known()
+        self.replaced: set[str] = set()  # what this charon had otherwise before
 
     def _since(self) -> str:
         uptime = self._vici.request("stats").get("uptime")
@@ -160,6 +161,8 @@ class Charon:
             self._vici.request(command, {name: message} if command == "load-conn" else message)
         except GatewayError as error:
             raise GatewayError("charon", f"{name}: {error.message}") from None
+        if name in self._loaded:
+            self.replaced.add(name)
         self._loaded[name] = digest(message)
 
     def settle(self) -> None:

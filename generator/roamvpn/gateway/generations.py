@@ -7,6 +7,7 @@ In /var/lib/roamvpn, mode 0700:
 - `current` -> `generations/DIGEST`
 - `history.json`: digests in the order of their activation, confirmed ones only
 - `pending.json`: a change that waits for its confirmation
+- `former.json`: kernel settings as they were before us
 - `lock`
 """
 
@@ -121,6 +122,16 @@ class Generations:
     def disarm(self) -> None:
         """The change stands, or is undone."""
         self._pending.unlink(missing_ok=True)
+
+    def former(self) -> dict[str, str]:
+        """Kernel settings as they were before us."""
+        known = _read_json(self.home / "former.json")
+        return {str(key): str(value) for key, value in known.items()} if isinstance(known, dict) else {}
+
+    def keep_former(self, settings: dict[str, str]) -> None:
+        """Write down what to restore when a setting is no longer wanted."""
+        if settings != self.former():
+            _write(self.home / "former.json", json.dumps(settings, sort_keys=True).encode())
 
     def note(self, digest: str) -> Note:
         """What is known of a generation."""

@@ -49,6 +49,16 @@ def install(credentials: Path, gateway: str, received: Mapping[str, str]) -> boo
     return changed
 
 
+def remove(credentials: Path, gateway: str) -> list[str]:
+    """Remove certificate, private key, CA certificate and CRL; returns the paths of what was there."""
+    names = [pattern.format(gateway=gateway) for pattern in _FILES.values()]
+    paths = [*(credentials / name for name in names), _private(credentials, gateway), _coming(credentials, gateway)]
+    gone = [path for path in paths if path.exists()]
+    for path in gone:
+        path.unlink()
+    return [str(path) for path in gone]
+
+
 def _private(credentials: Path, gateway: str) -> Path:
     return credentials / "private" / f"{gateway}.pem"
 

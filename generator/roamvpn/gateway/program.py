@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roamvpn.gateway import pki, scratch
+from roamvpn.gateway import pki, scratch, setup
 from roamvpn.gateway.activation import Gateway, Order, Places, Report
 from roamvpn.gateway.errors import GatewayError
 
@@ -50,8 +50,8 @@ def _run(gateway: Gateway, options: argparse.Namespace) -> tuple[dict[str, objec
         "apply": lambda: _apply(gateway, options),
         "confirm": lambda: gateway.confirm(options.token, holder),
         "boot": lambda: gateway.boot(holder),
-        "initiate": lambda: gateway.initiate(holder),
-        "remove": lambda: gateway.remove(holder),
+        "initiate": lambda: gateway.initiate(holder, frozenset(options.again)),
+        "remove": lambda: gateway.remove(holder, options.gateway),
     }
     if options.command in changes:
         return asdict(changes[options.command]()), 0
@@ -59,6 +59,7 @@ def _run(gateway: Gateway, options: argparse.Namespace) -> tuple[dict[str, objec
         "status": lambda: _status(gateway),
         "revert": lambda: {"changed": gateway.rollback_unconfirmed(options.token, holder)},
         "fetch": lambda: _fetch(gateway, Path(options.out)),
+        "setup": lambda: _setup(gateway, options),
         "previous": lambda: {"digest": gateway.store.previous()},
         "request": lambda: pki.request(
             gateway.places.credentials, options.gateway, options.identity, fresh=options.fresh
@@ -68,6 +69,13 @@ def _run(gateway: Gateway, options: argparse.Namespace) -> tuple[dict[str, objec
         },
     }
     return others[options.command](), 0
+
+
+def _setup(gateway: Gateway, options: argparse.Namespace) -> dict[str, object]:
+    with gateway.store.locked(options.holder, wait=True):
+        changed = setup.setup(gateway.places.root, sys.stdin.read(), hardening=options.hardening, check=options.check)
+    started = (gateway.places.run / "started").exists()
+    return {"changed": bool(changed), "done": changed, "started": started}
 
 
 def _apply(gateway: Gateway, options: argparse.Namespace) -> Report:
@@ -134,10 +142,17 @@ def _parser() -> argparse.ArgumentParser:
     confirm.add_argument("--token", required=True)
     revert = commands.add_parser("revert", help="undo a change that waits for its confirmation")
     revert.add_argument("--token")
+    setting_up = commands.add_parser(
+        "setup", help="let charon read the current generation; its first settings on stdin"
+    )
+    setting_up.add_argument("--hardening", action="store_true", help="close what a gateway does not need")
+    setting_up.add_argument("--check", action="store_true", help="change nothing")
     commands.add_parser("previous", help="the generation before the current one")
     commands.add_parser("boot", help="load everything, after a start of the machine or of charon")
-    commands.add_parser("initiate", help="set up associations that this end initiates and that are down")
-    commands.add_parser("remove", help="take everything of roamvpn off this gateway")
+    initiate = commands.add_parser("initiate", help="set up associations that this end initiates and that are down")
+    initiate.add_argument("--again", action="append", default=[], metavar="ADDRESS", help="a peer that is new")
+    remove = commands.add_parser("remove", help="take everything of roamvpn off this gateway")
+    remove.add_argument("--gateway", required=True, help="this gateway's name")
     fetch = commands.add_parser("fetch", help="write the current generation's bundle to a file")
     fetch.add_argument("--out", required=True)
     request = commands.add_parser("request", help="a certificate request; the private key is made here and stays here")

@@ -36,6 +36,11 @@ def differing(settings: dict[str, str]) -> dict[str, str]:
     return found
 
 
+def present(key: str) -> bool:
+    """Whether the kernel has such a setting; those of an interface go with it."""
+    return (_ROOT / key).exists()
+
+
 def apply(settings: dict[str, str]) -> list[str]:
     """Set what differs; returns what was set."""
     done = []

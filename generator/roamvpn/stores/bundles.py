@@ -48,6 +48,43 @@ def write_bundles(tree: Path, out: Path) -> list[Path]:
     return written
 
 
+def unpack(bundle: bytes, target: Path) -> Manifest:
+    """Write the files that a bundle's manifest names to a new directory; raises RoamvpnError where they do not fit."""
+    try:
+        files = _members(bundle)
+        manifest = parse(files[MANIFEST])
+    except (tarfile.TarError, EOFError, KeyError, OSError):
+        raise RoamvpnError("what the gateway sent is not a bundle") from None
+    for path, entry in manifest.files.items():
+        if path not in files or not entry.fits(files[path], None):
+            raise RoamvpnError(f"{manifest.gateway}: {path} is not what the manifest says")
+        _create(target / path, files[path], int(entry.mode, 8))
+    _create(target / MANIFEST, files[MANIFEST], 0o644)
+    return manifest
+
+
+def _create(path: Path, content: bytes, mode: int) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _members(bundle: bytes) -> dict[str, bytes]:
+    """Regular files by name, in memory: only what a manifest names is ever written, so odd names do no harm."""
+    files: dict[str, bytes] = {}
+    total = 0
+    with tarfile.open(fileobj=io.BytesIO(bundle), mode="r:*") as tar:
+        for member in tar:
+            total += member.size
+            if total > _MAX_BUNDLE:
+                raise tarfile.TarError("too large")
+            stream = tar.extractfile(member) if member.isfile() and member.size <= _MAX_MEMBER else None
+            if stream is not None:
+                files[member.name] = stream.read()
+    return files
+
+
 class BundleSide:
     """Bundles fetched from the gateways, read in memory and never unpacked: members are what their manifest names."""
 
@@ -62,15 +99,10 @@ class BundleSide:
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        files: dict[str, bytes] = {}
         try:
             if path.stat().st_size > _MAX_BUNDLE:
                 raise RoamvpnError(f"{path}: is larger than {_MAX_BUNDLE} bytes")
-            with tarfile.open(path, "r:") as tar:
-                for member in tar:
-                    stream = tar.extractfile(member) if member.isfile() and member.size <= _MAX_MEMBER else None
-                    if stream is not None:
-                        files[member.name] = stream.read()
+            files = _members(path.read_bytes())
             manifest = parse(files[MANIFEST])
         except (tarfile.TarError, KeyError, OSError):
             raise RoamvpnError(f"{path}: is not a bundle") from None

@@ -5,7 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAME = "roamvpn-gateway"
 _SHEBANG = b"#!/usr/bin/python3 -I\n"
@@ -13,6 +18,7 @@ _MAIN = "import sys\nfrom roamvpn.gateway.program import main\nsys.exit(main())\
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
+@cache
 def gateway_program() -> bytes:
     """A zip that Python runs, with `roamvpn.gateway` and the parser that it shares with the renderer."""
     root = files("roamvpn")
@@ -36,3 +42,14 @@ def gateway_program() -> bytes:
 def program_digest() -> str:
     """Sixteen digits that name the program's version, as it tells them itself."""
     return hashlib.sha256(gateway_program()).hexdigest()[:16]
+
+
+def write_program(path: Path) -> None:
+    """Write the program where it is not there, or is another one."""
+    content = gateway_program()
+    if path.is_file() and path.read_bytes() == content:
+        return
+    staged = path.with_name(f".{path.name}")
+    staged.write_bytes(content)
+    staged.chmod(0o755)
+    staged.replace(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets as entropy
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import yaml
 
 from roamvpn.policy.keys import KeyGenerator
 from roamvpn.stores.site_directory import read_secrets
+from roamvpn.stores.tree import write_secret
 from roamvpn.stores.vault import is_encrypted
 from roamvpn.tables.checks import SECRETS, check_secrets
 from roamvpn.tables.problems import RoamvpnError
@@ -54,19 +54,11 @@ def complete_secrets(path: Path, tables: Tables) -> list[str]:
     if added and exists and is_encrypted(path.read_bytes()):
         raise RoamvpnError(f"{path}: is encrypted and lacks {', '.join(added)}; add them with `ansible-vault edit`")
     if added:
-        _replace(path, yaml.safe_dump(data, sort_keys=True))
+        write_secret(path, secrets_text(data))
     return added
 
 
-def _replace(path: Path, text: str) -> None:
-    staged = path.with_name(f".{path.name}.{entropy.token_hex(6)}")
-    # created with its mode, never chmod'ed later: there is no moment in which others can open it
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write("# Secrets of this site: keep out of git, or encrypt with ansible-vault.\n" + text)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+def secrets_text(data: dict[str, object]) -> str:
+    """The text of a secrets file."""
+    head = "# Secrets of this site: keep out of git, or encrypt with ansible-vault.\n"
+    return head + yaml.safe_dump(data, sort_keys=True)

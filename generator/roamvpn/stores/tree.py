@@ -131,14 +131,14 @@ def write_tree(out: Path, side: RenderedSide, site: str, progress: Callable[[str
         index = {}
         old = DirectorySide(out, side.renderer.key)
         for gateway in sorted(side.gateways()):
-            manifest, fresh, linked = _write_gateway(stage / gateway, out / gateway, side, gateway, old)
+            manifest, fresh, linked = write_gateway(stage / gateway, out / gateway, side, gateway, old)
             index[gateway] = manifest.digest
             rendered, kept = rendered + fresh, kept + linked
             if progress is not None:
                 progress(gateway)
         _write(stage / INDEX, _index(site, index), 0o644)
         os.sync() if rendered > 1000 else _sync_tree(stage)
-        _switch(stage, out)
+        exchange(stage, out)
     return Written(rendered, kept)
 
 
@@ -150,9 +150,29 @@ def write_file(path: Path, text: str) -> None:
     staged.replace(path)
 
 
-def _write_gateway(
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that nobody else may read, replacing an old one in one step, on the disk when this returns."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    staged.unlink(missing_ok=True)
+    # created with its mode, never chmod'ed later: there is no moment in which others can open it
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def write_gateway(
     target: Path, current: Path, side: RenderedSide, gateway: str, old: DirectorySide
 ) -> tuple[Manifest, int, int]:
+    """Write a gateway's files to `target`, with hard links to those of `current`, read by `old`, that stay.
+
+    Returns the manifest, the number of files rendered and of those kept.
+    """
     manifest = old.manifest(gateway)
     known = manifest.files if manifest is not None else {}
     sources = old.sources(gateway)
@@ -227,7 +247,8 @@ def _sync_tree(root: Path) -> None:
                 os.close(descriptor)
 
 
-def _switch(stage: Path, out: Path) -> None:
+def exchange(stage: Path, out: Path) -> None:
+    """Put a directory in another's place in one step; the other is removed."""
     if not out.exists():
         stage.rename(out)
         return

@@ -1,0 +1,1 @@
+"""Provisioning: what the playbooks do, without Ansible. Plugins translate between this package and Ansible."""
