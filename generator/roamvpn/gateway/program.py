@@ -142,9 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     confirm.add_argument("--token", required=True)
     revert = commands.add_parser("revert", help="undo a change that waits for its confirmation")
     revert.add_argument("--token")
-    setting_up = commands.add_parser(
-        "setup", help="let charon read the current generation; its first settings on stdin"
-    )
+    setting_up = commands.add_parser("setup", help="let charon read the current generation")
     setting_up.add_argument("--hardening", action="store_true", help="close what a gateway does not need")
     setting_up.add_argument("--check", action="store_true", help="change nothing")
     commands.add_parser("previous", help="the generation before the current one")

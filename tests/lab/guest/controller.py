@@ -101,7 +101,13 @@ class Controller:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
+
+    def knows(self, address: str) -> None:
+        """Take the lab's host key for this address, too."""
+        with (self.home / "known_hosts").open("a") as file:
+            file.write(f"{address} {(self._keys / 'host.pub').read_text()}")
 
     def play(self, name: str, *arguments: str) -> Played:
         """Run a playbook of the collection to its end."""

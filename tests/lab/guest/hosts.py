@@ -5,13 +5,15 @@ A host can do what a freshly installed Debian can, as far as a playbook sees; on
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
 from typing import Self
 
-from tests.lab.guest.network import run
+from tests.lab.guest.network import inside, run
 
 HOME = Path("/run/lab/hosts")
 _HERE = Path(__file__).resolve().parent
@@ -78,6 +80,23 @@ class Host:
             self._process.wait(10)
             self._process = None
 
+    def wipe(self) -> None:
+        """What another machine would not have: all that was set up in this one's network namespace."""
+        links = json.loads(inside(self.name, "ip", "-j", "link", "show"))
+        for name in (row["ifname"] for row in links if row["ifname"].startswith("rv-")):
+            inside(self.name, "ip", "link", "delete", name)
+        for kind in ("state", "policy"):
+            inside(self.name, "ip", "xfrm", kind, "flush")
+        for pref in ("10000", "20000"):
+            while not inside(self.name, "ip", "rule", "delete", "pref", pref, check=False):
+                pass
+        routes = inside(self.name, "ip", "route", "show", "table", "all")
+        for table in set(re.findall(r"table (\d{6})", routes)):
+            inside(self.name, "ip", "route", "flush", "table", table)
+        for place in ("root", "clsact"):
+            for device in ("wan", "lan"):
+                inside(self.name, "tc", "qdisc", "delete", "dev", device, place, check=False)
+
     def run(self, *argv: str, stdin: str | None = None, check: bool = True) -> str:
         """Run a program there, as on its console."""
         return run("nsenter", "-t", str(self.pid), "--all", "--wd=/", "--", *argv, stdin=stdin, check=check)
@@ -85,6 +104,16 @@ class Host:
     def read(self, path: str) -> str:
         """A file there."""
         return self.run("cat", path)
+
+    def swanctl(self, *arguments: str) -> str:
+        """What swanctl prints there."""
+        return self.run("swanctl", *arguments, check=False)
+
+    def initiate(self, child: str) -> None:
+        """Bring up one association."""
+        said = self.swanctl("--initiate", "--child", child, "--timeout", "10")
+        if "completed successfully" not in said:
+            raise RuntimeError(f"{self.name}: {child}: {said}\n{self.run('tail', '-n', '30', '/var/log/charon.log')}")
 
     def gateway(self, *arguments: str, check: bool = True) -> str:
         """`roamvpn-gateway` there."""

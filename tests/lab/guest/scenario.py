@@ -1,4 +1,4 @@
-"""The steady states of E1 and E4 on real packets: run inside the test kernel with a directory of bundles.
+"""The steady states of E1 and E4 on real packets: run inside the test kernel with a site's directory.
 
 Writes `{vpn or "alone": {aspect: "" or what is wrong}}` as JSON to $VM_OUT/results.json.
 """
@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 
 from roamvpn.render import swanctl
 from tests.lab.guest import network
-from tests.lab.guest.gateway import Gateway, section
+from tests.lab.guest.controller import Controller
+from tests.lab.guest.hosts import Host
+from tests.lab.guest.lifecycle import Lifecycle
 from tests.lab.guest.probes import Datagrams, Packet, Wire, htb_packets, ping, transfer
+from tests.lab.provisioning import CHECK_MODE, LIFECYCLE, PROVISION
 from tests.lab.vpns import EF, VPNS, Vpn
 
 if TYPE_CHECKING:
@@ -28,29 +31,29 @@ ECT0, COUNT = 2, 5
 Results = dict[str, str]
 
 
-def main(bundles: Path, static_keys: bool) -> dict[str, Results]:
-    """Build, configure, check; everything that is wrong is in the results."""
+def main(site: Path, *, static_keys: bool) -> dict[str, Results]:
+    """Build, provision by playbook, check; everything that is wrong is in the results."""
     started = time.monotonic()
     network.build({vpn.user: (vpn.path[0], vpn.home) for vpn in VPNS} | {"grace": ("fa21", "203.0.113.11")})
-    gateways = {name: Gateway(name, bundles / name) for name in network.GATEWAYS}
+    hosts = {name: Host(name).start() for name in network.GATEWAYS}
+    controller = Controller(site).start()
+    lifecycle = Lifecycle(hosts, controller, partial(_note, started=started))
     results: dict[str, Results] = {}
     try:
-        for gateway in gateways.values():
-            gateway.prepare()
-        said = {gateway.name: gateway.load() for gateway in gateways.values()}
-        for gateway in gateways.values():
-            gateway.initiate()
-        _note("configured", started)
+        if not static_keys:
+            results["check mode"] = lifecycle.run(CHECK_MODE)
+        results["provision"] = lifecycle.run(PROVISION)
         for vpn in VPNS:
             if not static_keys or vpn.path[-1] == "gw51":
                 results[vpn.name] = VpnCheck(vpn, static_keys=static_keys).run()
                 _note(vpn.name, started)
         if not static_keys:
-            results["alone"] = Alone(gateways, said).run()
+            results["alone"] = Alone(hosts, controller).run()
             _note("alone", started)
+            results["lifecycle"] = lifecycle.run(LIFECYCLE)
     finally:
-        for gateway in gateways.values():
-            gateway.stop()
+        for host in hosts.values():
+            host.stop()
     return results
 
 
@@ -172,9 +175,9 @@ class VpnCheck:
 class Alone:
     """What is checked once, over the whole network."""
 
-    def __init__(self, gateways: dict[str, Gateway], said: dict[str, str]) -> None:
-        self.gateways = gateways
-        self.said = said
+    def __init__(self, hosts: dict[str, Host], controller: Controller) -> None:
+        self.hosts = hosts
+        self.deployed = controller.site / ".roamvpn/deployed"
         self.vpns = {vpn.name: vpn for vpn in VPNS}
 
     def run(self) -> Results:
@@ -247,13 +250,12 @@ class Alone:
         return "" if sorted(seen) == wanted and arrived == COUNT else f"{arrived} arrive; {sorted(seen)}"
 
     def _charon_agrees(self) -> str:
-        for name, gateway in self.gateways.items():
+        for name, host in self.hosts.items():
             ours: set[str] = set()
-            for path in gateway.bundle.glob("*/*/*.conf"):
+            for path in (self.deployed / name).glob("*/*/*.conf"):
                 ours |= set(section(swanctl.load(path.read_text()), "connections"))
-            theirs = {
-                line.split("'")[1] for line in self.said[name].splitlines() if line.startswith("loaded connection '")
-            }
+            said = host.swanctl("--load-all", "--noprompt")
+            theirs = {line.split("'")[1] for line in said.splitlines() if line.startswith("loaded connection '")}
             if ours != theirs:
                 return f"{name}: {sorted(ours ^ theirs)}"
         return ""
@@ -275,19 +277,21 @@ class Alone:
             wire.close()
         return f"{arrived} arrive, on the wire {seen}" if arrived or seen else ""
 
+    def _leg(self) -> str:
+        (leg,) = (path.stem for path in (self.deployed / "fa21/session/legs").glob("rv-p1-*.conf"))
+        return leg
+
     def _own_down(self) -> str:
         vpn = self.vpns["static own ESP"]
-        (leg,) = (unit.name for unit in self.gateways["fa21"].units("legs") if unit.name.startswith("rv-p1-"))
-        said = self.gateways["fa21"].swanctl("--terminate", "--ike", leg)
+        said = self.hosts["fa21"].swanctl("--terminate", "--ike", self._leg())
         return self._dropped(vpn) if "completed successfully" in said else said
 
     def _own_back(self) -> str:
-        (leg,) = (unit.name for unit in self.gateways["fa21"].units("legs") if unit.name.startswith("rv-p1-"))
-        self.gateways["fa21"].initiate_child(leg)
+        self.hosts["fa21"].initiate(self._leg())
         return "" if ping("alice", "203.0.113.5", "10.5.1.9") else "no answer"
 
     def _shared_down(self) -> str:
-        said = self.gateways["fa21"].swanctl("--terminate", "--ike", "rv-e-pcn41")
+        said = self.hosts["fa21"].swanctl("--terminate", "--ike", "rv-e-pcn41")
         return self._dropped(self.vpns["dynamic shared ESP"]) if "completed successfully" in said else said
 
     def _device_gone(self) -> str:
@@ -298,6 +302,13 @@ class Alone:
             if wrong:
                 return f"{name}: {wrong}"
         return ""
+
+
+def section(tree: swanctl.Tree, name: str) -> swanctl.Tree:
+    """A section of a tree, empty where there is none."""
+    node = tree.get(name, {})
+    assert isinstance(node, dict)
+    return node
 
 
 if __name__ == "__main__":
