@@ -3,8 +3,8 @@
     python -m benchmarks.bench_provision [--hosts 100] [--ordinary 10] [--growth 1000]
 
 A stand-in is a directory: `roamvpn-gateway --root DIRECTORY` unpacks, checks and switches there as on a gateway,
-without a kernel and a charon; Ansible's connection is `local`. The ordinary role brings the same files with stock `template`
-tasks and a handler. It takes the same time for every host, so it is run on fewer and its time multiplied.
+without a kernel and a charon; Ansible's connection is `local`. The ordinary role brings the same files with stock
+`template` tasks and a handler. It takes the same time for every host, so it is run on fewer and its time multiplied.
 """
 
 from __future__ import annotations

@@ -94,13 +94,23 @@ class Gateway:
                     "preflight", f"runs generation {current or 'none'}, planned against {order.expected or 'none'}"
                 )
             if current == order.digest:
-                done = [] if order.check else self._converge(current, order.defer)
-                return Report(changed=bool(done), digest=current, before=current, done=done)
+                return Report(digest=current, before=current) if order.check else self._repair(order, bundle)
             self._prepare(order, bundle)
             if order.check:
                 self.store.discard(order.digest)
                 return Report(changed=True, digest=order.digest, before=current)
             return self._change(order, current)
+
+    def _repair(self, order: Order, bundle: bytes | None) -> Report:
+        """Bring files, kernel and charon back to the generation that is current already."""
+        report = Report(digest=order.digest, before=order.digest)
+        note = self.store.note(order.digest)
+        if bundle is not None and _files(self.store.path(order.digest), note):
+            self.store.unpack(bundle, order.digest, order.gateway)
+            report.done.append("files")
+        report.done += self._converge(order.digest, order.defer, report.waiting)
+        report.changed = bool(report.done)
+        return report
 
     def _prepare(self, order: Order, bundle: bytes | None) -> None:
         if bundle is None:

@@ -162,9 +162,12 @@ class Generations:
                 file = stage / path
                 file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _create(file, content, 0o600 if secret else 0o644)
+            old = generations / f".{digest}.old"
+            shutil.rmtree(old, ignore_errors=True)
             if target.exists():
-                shutil.rmtree(target)
+                target.rename(old)
             stage.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
             os.sync()
         except OSError as error:
             raise GatewayError("unpack", f"{error.strerror}: {self.home}") from None

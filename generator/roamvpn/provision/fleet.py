@@ -144,8 +144,8 @@ def _planned(control: Control, request: Request) -> tuple[FleetPlan, RenderedSid
         reasons = list(_reasons(control, authority, name, records[name]))
         if name in changing or (records[name] or Record()).generation is None:
             reasons.append("configuration")
-        if request.everything and not reasons:
-            reasons = ["asked for"]
+        if request.everything:
+            reasons.append("asked for")
         if reasons:
             plan.reasons[name] = reasons
     plan.new = [name for name, record in records.items() if record is not None and record.generation is None]

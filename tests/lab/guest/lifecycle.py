@@ -29,6 +29,8 @@ _GRACE = """
   - {profile_number: 11, nai: grace@isp3.example, vpnshare: 1, destaddr: 198.51.100.7, upclass: ef, downclass: af41,
      up_spi: 0x3001, down_spi: 0x3002}
 """
+_JUDY = "destaddr: 10.5.2.0/24\n    security: ah"
+_JUDY_AF41, _JUDY_EF = ((_JUDY, f"{_JUDY}\n    upclass: {name}") for name in ("af41", "ef"))
 _SECOND_WAY = "203.0.113.150"
 """Another address of fa21, by which its controller reaches it, and which somebody then gives to a user."""
 
@@ -76,6 +78,9 @@ class Lifecycle:
         started = time.monotonic()
         played = (controller or self.controller).play(name, *arguments)
         self._said.append(played.text)
+        # what pages of the documentation show comes from here
+        transcript = Path(os.environ["VM_OUT"]) / f"played-{len(self._said):02}-{name}.txt"
+        transcript.write_text(f"ansible-playbook roamvpn.gateway.{name} {' '.join(arguments)}\n{played.text}")
         self._note(f"    {name} {' '.join(arguments)} -> {played.code}, {time.monotonic() - started:.0f} s")
         if code is not None:
             _see(played.code == code, f"{name} {arguments}: exit {played.code}, not {code}\n{played.text}")
@@ -137,7 +142,7 @@ class Lifecycle:
         done = threading.Event()
 
         def watch() -> None:
-            while not done.wait(0.05):
+            while not done.wait(0.5):
                 for path in Path("/proc").glob("[0-9]*/cmdline"):
                     with suppress(OSError):
                         self._seen.add(path.read_bytes())
@@ -247,7 +252,7 @@ class Lifecycle:
     def planned(self) -> None:
         """plan exits 2, shows the masked diff and changes nothing"""
         before = self._generations()
-        with self._edited("vpn_database.yml", "upclass: af11", "upclass: af41"):
+        with self._edited("vpn_database.yml", *_JUDY_AF41):
             played = self._play("plan", code=2)
         _see("dsfield set 136" in played.text and "+++ b/fa21/" in played.text, played.text)
         _see(self._generations() == before, "generations have changed")
@@ -263,9 +268,9 @@ class Lifecycle:
     def other_digest(self) -> None:
         """another plan than the reviewed one is refused, and its diff is shown"""
         before = self._generations()
-        with self._edited("vpn_database.yml", "upclass: af11", "upclass: af41"):
+        with self._edited("vpn_database.yml", *_JUDY_AF41):
             (digest,) = set(re.findall(r"plan digest ([0-9a-f]+)", self._play("plan", code=2).text))
-        with self._edited("vpn_database.yml", "upclass: af11", "upclass: ef"):
+        with self._edited("vpn_database.yml", *_JUDY_EF):
             played = self._play("site", "-e", f"roamvpn_digest={digest}", code=2)
         _see(f"asked for was {digest}" in played.text and "dsfield set 184" in played.text, played.text)
         _see(self._generations() == before, "generations have changed")
@@ -301,7 +306,7 @@ class Lifecycle:
         _see(set(before) == set(self._associations("fa21")), "associations have changed")
         filters = self.hosts["fa21"].run("tc", "filter", "show", "block", "5222")
         mine = next((part for part in filters.split("filter ") if "198.51.100.7" in part), "")
-        _see("28000000" in mine, f"no AF11 in {mine}")
+        _see("val 00280000" in mine, f"no AF11 in {mine}")
         _see(self._grace_reaches(), "grace is not served")
 
     def user_removed(self) -> None:
@@ -351,7 +356,7 @@ class Lifecycle:
         fa21.run("cp", "-a", "/run/kept/.", "/var/lib/roamvpn")
         fa21.run("dd", "if=/dev/zero", "of=/var/lib/roamvpn/filler", "bs=1k", check=False)
         try:
-            with self._edited("vpn_database.yml", "upclass: af11", "upclass: af41"):
+            with self._edited("vpn_database.yml", *_JUDY_AF41):
                 played = self._play("site", "--limit", "fa21", code=2)
         finally:
             fa21.run("umount", "/var/lib/roamvpn")
@@ -397,7 +402,7 @@ class Lifecycle:
     def killed(self) -> None:
         """a killed controller leaves nothing half"""
         before = self._generations()
-        with self._edited("vpn_database.yml", "upclass: af11", "upclass: af41"):
+        with self._edited("vpn_database.yml", *_JUDY_AF41):
             process = self.controller.popen("site", "-e", "roamvpn_serial=100%", "-e", "roamvpn_confirm=25")
             self._await("a change waits on fa21", lambda: self._pending("fa21"), 120)
             os.killpg(process.pid, signal.SIGKILL)
@@ -413,11 +418,9 @@ class Lifecycle:
     def two_controllers(self) -> None:
         """two controllers at once: one is refused, and nothing is mixed"""
         other = Controller(self.site, "control2").start("192.0.2.11")
-        (other.site / "vpn_database.yml").write_text(
-            (self.site / "vpn_database.yml").read_text().replace("upclass: af11", "upclass: ef")
-        )
+        (other.site / "vpn_database.yml").write_text((self.site / "vpn_database.yml").read_text().replace(*_JUDY_EF))
         before = self._generation("fa21")
-        with self._edited("vpn_database.yml", "upclass: af11", "upclass: af41"):
+        with self._edited("vpn_database.yml", *_JUDY_AF41):
             process = self.controller.popen("site", "-e", "roamvpn_serial=100%")
             self._await("a change begins on fa21", lambda: self._pending("fa21"), 120)
             same = self._play("site", code=2)
