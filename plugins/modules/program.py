@@ -24,6 +24,10 @@ options:
     type: list
     elements: str
     required: true
+  install:
+    description: The program itself, in base64. It is written to its place first, where another one or none is there.
+    type: str
+    default: ""
   stdin:
     description: What it reads from standard input, in base64. It holds secrets and is never shown.
     type: str
@@ -46,6 +50,10 @@ rc:
   description: Its exit code.
   type: int
   returned: when the program could be run
+installed:
+  description: Whether the program was brought, or would be.
+  type: bool
+  returned: always
 missing:
   description: Whether the program is not there.
   type: bool
@@ -54,6 +62,7 @@ missing:
 
 import base64
 import json
+import os
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
@@ -65,23 +74,51 @@ def main():  # noqa: ANN201 - compiled for Pythons without annotations, too
         argument_spec={
             "command": {"type": "list", "elements": "str", "default": ["/usr/local/sbin/roamvpn-gateway"]},
             "arguments": {"type": "list", "elements": "str", "required": True},
+            "install": {"type": "str", "default": ""},
             "stdin": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
+    installed = _install(module, module.params["command"][0], base64.b64decode(module.params["install"]))
     command = module.params["command"] + module.params["arguments"]
     try:
         process = subprocess.Popen(  # noqa: S603 - a list of words
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
-        module.exit_json(changed=False, missing=True, msg=f"{command[0]}: {error.strerror}")
+        module.exit_json(changed=installed, installed=installed, missing=True, msg=f"{command[0]}: {error.strerror}")
     out, said = process.communicate(base64.b64decode(module.params["stdin"]))
     try:
         answer = json.loads(out.decode("utf-8"))
     except ValueError:
         module.fail_json(rc=process.returncode, msg=said.decode("utf-8", "replace").strip()[-500:] or "no answer")
-    module.exit_json(changed=bool(answer.get("changed")), rc=process.returncode, answer=answer)
+    changed = installed or bool(answer.get("changed"))
+    module.exit_json(changed=changed, installed=installed, rc=process.returncode, answer=answer)
+
+
+def _install(module, path, content):  # noqa: ANN001, ANN202 - see above
+    """Put the program in its place, in one step; returns whether it was another one."""
+    if not content:
+        return False
+    try:
+        with open(path, "rb") as file:
+            if file.read() == content:
+                return False
+    except OSError:
+        pass
+    if not module.check_mode:
+        # beside its place, so that one rename switches; Ansible's atomic_move would take the right to run it away
+        staged = path + ".new"
+        try:
+            os.unlink(staged)
+        except OSError:
+            pass
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(descriptor, 0o755)
+        os.rename(staged, path)
+    return True
 
 
 if __name__ == "__main__":

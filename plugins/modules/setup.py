@@ -7,9 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: setup
-short_description: Let charon and swanctl read the current generation
+short_description: Bring the gateway's program and what lies outside of generations
 description:
-  - Writes the few files outside of generations, with charon's settings for its first start.
+  - Brings C(/usr/local/sbin/roamvpn-gateway), which needs nothing but Python.
+  - Writes the few files outside of generations, that let charon and swanctl read the current one, with charon's
+    settings for its first start.
 author:
   - The roamvpn authors
 requirements:
@@ -32,13 +34,17 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Let charon and swanctl read the current generation
+- name: Bring the program, and let charon and swanctl read the current generation
   roamvpn.gateway.setup:
     hardening: true
   register: setup
 """
 
 RETURN = r"""
+installed:
+  description: Whether the program was another one, or none.
+  type: bool
+  returned: success
 done:
   description: Files that were written.
   type: list

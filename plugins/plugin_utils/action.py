@@ -27,8 +27,6 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROGRAM = "/usr/local/sbin/roamvpn-gateway"
-
 
 class GatewayAction(ActionBase):
     """An action on one gateway of a site; subclasses say what they take and what they do."""
@@ -36,6 +34,9 @@ class GatewayAction(ActionBase):
     _supports_check_mode = True
     _supports_async = False
     ARGUMENTS: Mapping[str, Mapping[str, object]] = {}
+    install = ""
+    """The program, in base64, where it is to be brought first."""
+    installed = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
         """Check arguments, open the site, and turn every error that people can cause into a failed task."""
@@ -85,12 +86,17 @@ class GatewayAction(ActionBase):
 
     def call(self, *arguments: str, stdin: str = "") -> dict[str, object]:
         """Run roamvpn-gateway there; returns its answer, empty where it is not installed."""
-        words = self.variables.get("roamvpn_gateway_command") or [PROGRAM]
+        words = self.variables.get("roamvpn_gateway_command")
+        given: dict[str, object] = {"arguments": list(arguments), "stdin": stdin}
+        if words:
+            # a stand-in: there is nothing to be installed
+            given["command"] = self._templar.template(words)
+        elif self.install:
+            given["install"] = self.install
         result = self._execute_module(
-            module_name="roamvpn.gateway.program",
-            module_args={"command": self._templar.template(words), "arguments": list(arguments), "stdin": stdin},
-            task_vars=self.variables,
+            module_name="roamvpn.gateway.program", module_args=given, task_vars=self.variables
         )
+        self.installed = bool(result.get("installed"))
         if result.get("missing"):
             return {}
         answer = result.get("answer")

@@ -11,6 +11,7 @@ import secrets
 import select
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -280,7 +281,7 @@ class Gateway:
                     daemon = self._charon(vici)
                     asked, up = wanted.initiate & set(wanted.connections), daemon.established()
                     renewed = {name for name in asked & set(up) if wanted.peer(name) in again}
-                    report.done = _initiate(daemon, sorted(asked - set(up) | renewed), wanted, report.waiting)
+                    report.done = self._initiate(sorted(asked - set(up) | renewed), wanted, report.waiting)
                     _terminate_older(daemon, renewed, up)
                 report.changed = bool(report.done)
             return report
@@ -375,8 +376,32 @@ class Gateway:
         changed = (fresh | renewed) & asked & set(up)
         todo = sorted((asked - set(up) | changed) - later)
         done = [f"loaded {name}" for name in sorted(fresh)]
-        done += _initiate(daemon, todo, wanted, waiting)
+        done += self._initiate(todo, wanted, waiting)
         _terminate_older(daemon, changed - later, up)
+        return done
+
+    def _initiate(self, names: list[str], wanted: Wanted, waiting: list[str]) -> list[str]:
+        """Set up associations, peers side by side: one that is down costs its time once, however many legs it has."""
+        peers: dict[str, list[str]] = {}
+        for name in names:
+            peers.setdefault(wanted.peer(name), []).append(name)
+
+        def to(peer: str) -> list[str]:
+            done = []
+            with Vici(self.places.vici) as vici:
+                daemon, answers = self._charon(vici), True
+                for name in peers[peer]:
+                    wrong = daemon.initiate(name) if answers else f"{peer} does not answer"
+                    answers = answers and "not established after" not in wrong
+                    if wrong:
+                        waiting.append(f"{name}: {wrong}")
+                    else:
+                        done.append(f"initiated {name}")
+            return done
+
+        with ThreadPoolExecutor(max_workers=min(8, len(peers) or 1)) as pool:
+            done = [line for lines in pool.map(to, sorted(peers)) for line in lines]
+        waiting.sort()
         return done
 
     # -- what stands ------------------------------------------------------------------------------------------------
@@ -405,25 +430,6 @@ class Gateway:
             down = (wanted.initiate & set(wanted.connections)) - set(daemon.established())
             rows += [_row(f"association {name}", "down") for name in sorted(down)]
         return rows
-
-
-def _initiate(daemon: Charon, names: list[str], wanted: Wanted, waiting: list[str]) -> list[str]:
-    done = []
-    silent: set[str] = set()
-    for name in names:
-        peer = wanted.peer(name)
-        if peer in silent:
-            waiting.append(f"{name}: {peer} does not answer")
-            continue
-        wrong = daemon.initiate(name)
-        if "timeout" in wrong:
-            # one peer that is down must not cost its time for each of thousands of users
-            silent.add(peer)
-        if wrong:
-            waiting.append(f"{name}: {wrong}")
-        else:
-            done.append(f"initiated {name}")
-    return done
 
 
 def _terminate_older(daemon: Charon, names: set[str], before: dict[str, list[str]]) -> None:

@@ -13,8 +13,7 @@ from roamvpn.plan.compare import compare
 from roamvpn.plan.report import diff_text, report
 from roamvpn.provision import rotation
 from roamvpn.provision.state import Record
-from roamvpn.stores.program import NAME as PROGRAM
-from roamvpn.stores.program import program_digest, write_program
+from roamvpn.stores.program import program_digest
 from roamvpn.stores.tree import DirectorySide, write_gateway, write_secret
 from roamvpn.tables.checks import SECRETS
 from roamvpn.tables.problems import RoamvpnError
@@ -106,7 +105,6 @@ def stage_fleet(control: Control, request: Request) -> FleetPlan:
     state = control.state
     shutil.rmtree(state.staged, ignore_errors=True)
     state.prepare()
-    write_program(state.root / PROGRAM)
     for name in plan.reasons:
         write_gateway(state.staged / name, state.deployed / name, side, name, before)
     for entry in plan.report.gateways:

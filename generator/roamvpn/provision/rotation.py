@@ -59,14 +59,19 @@ class RotationSide(RenderedSide):
 
     def __init__(self, first: RenderedSide, second: RenderedSide, suffix: str) -> None:
         super().__init__(first.renderer, first.fleet)
+        self._first = first
         self._second = second
         self._suffix = suffix
 
     def artefacts(self, gateway: str) -> dict[str, Artefact]:
         """Artefacts by path; a second secret where it differs from the first."""
-        found = dict(super().artefacts(gateway))
+        found = dict(self._first.artefacts(gateway))
         for path, artefact in self._second.artefacts(gateway).items():
-            if artefact.secret and path in found and self._second.text(gateway, path) != super().text(gateway, path):
+            if (
+                artefact.secret
+                and path in found
+                and self._second.text(gateway, path) != self._first.text(gateway, path)
+            ):
                 found[self._beside(path)] = artefact._replace(path=self._beside(path))
         return found
 
@@ -76,8 +81,8 @@ class RotationSide(RenderedSide):
 
     def text(self, gateway: str, path: str) -> str | None:
         """The file, rendered now."""
-        if not path.endswith(f"{self._suffix}.conf") or path in super().artefacts(gateway):
-            return super().text(gateway, path)
+        if path in self._first.artefacts(gateway):
+            return self._first.text(gateway, path)
         original = path.removesuffix(f"{self._suffix}.conf")
         text = self._second.text(gateway, f"{original}.conf")
         name = original.rpartition("/")[2]

@@ -405,7 +405,7 @@ class Lifecycle:
         with self._edited("vpn_database.yml", *_JUDY_AF41):
             process = self.controller.popen("site", "-e", "roamvpn_serial=100%", "-e", "roamvpn_confirm=25")
             self._await("a change waits on fa21", lambda: self._pending("fa21"), 120)
-            os.killpg(process.pid, signal.SIGKILL)
+            self.controller.kill()
             process.communicate()
         for name in self.hosts:
             self._await(f"{name} waits for nothing", lambda name=name: not self._pending(name), 60)  # type: ignore[misc]
