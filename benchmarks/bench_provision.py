@@ -23,9 +23,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.fleet import documents
-from roamvpn.provision.fleet import base_digest
-from roamvpn.provision.state import State
-from roamvpn.stores.program import NAME, write_program
+from benchmarks.stand_ins import prepare
 from roamvpn.stores.secrets_file import complete_secrets
 from roamvpn.stores.site_directory import read_site
 from roamvpn.tables.site import load_site
@@ -53,28 +51,14 @@ class Stand:
     """A site with its stand-ins."""
 
     def __init__(self, work: Path, hosts: int, dynamic: int, static: int) -> None:
-        self.site, self.roots, self.hosts = work / "site", work / "roots", hosts
+        self.site = work / "site"
         self.site.mkdir(parents=True)
         self.files = documents(hosts, dynamic, static)
         self._write()
         (self.site / "roamvpn.yml").write_text("plugin: roamvpn.gateway.roamvpn\n")
         complete_secrets(self.site / "secrets.yml", load_site(read_site(self.site)).tables)
-        state = State(self.site)
         self.gateways = sorted(load_site(read_site(self.site)).tables.network.gateways)
-        for name in self.gateways:
-            (self.roots / name).mkdir(parents=True)
-            # packages and services of this machine are none of a benchmark's business
-            state.learnt(name, None, base_digest())
-        write_program(work / NAME)
-        command = [sys.executable, "-I", str(work / NAME), "--root", f"{self.roots}/{{{{ inventory_hostname }}}}"]
-        self._variables = json.dumps(
-            {
-                "ansible_connection": "local",
-                "ansible_python_interpreter": sys.executable,
-                "roamvpn_gateway_command": command,
-                "roamvpn_serial": "100%",
-            }
-        )
+        self._variables = json.dumps({**prepare(self.site, work), "roamvpn_serial": "100%"})
 
     def _write(self) -> None:
         for name, document in self.files.items():

@@ -19,10 +19,7 @@ class ActionModule(GatewayAction):
     def act(self, arguments: dict[str, object]) -> Mapping[str, object]:  # noqa: ARG002 - it takes none
         """Fetch the generation's files and note them; the gateway is not changed."""
         state = self.control().state
-        known = state.record(self.gateway)
         bundle, ours = self.fetched()
-        state.learnt(self.gateway, bundle, known.base if known is not None and ours else None)
-        if known is not None and ours:
-            state.keep(self.gateway, serial=known.serial, crl=known.crl)
+        state.learnt(self.gateway, bundle, bare=not ours)
         record = state.record(self.gateway)
         return {"changed": False, "generation": record.generation if record is not None else None}

@@ -84,12 +84,12 @@ def _checked(gateway: str, answer: Answer, digest: str) -> Answer:
 
 def _stands(state: State, gateway: str, answer: Answer) -> None:
     if not answer:
-        state.forget(gateway)
+        state.doubt(gateway)
         raise RoamvpnError(f"{gateway}: is bare, though it was configured; was it replaced? Run this again")
     if "error" in answer:
         if "planned against" in str(answer["error"]):
             # somebody else was here: ask the gateway before the next plan
-            state.forget(gateway)
+            state.doubt(gateway)
             raise RoamvpnError(f"{gateway}: {answer['error']}; run this again to plan against what it runs")
         raise RoamvpnError(f"{gateway}: {answer['error']}")
 
@@ -140,7 +140,7 @@ def rolled_back(control: Control, gateway: str, how: Delivery, call: Call, fresh
         _answered(gateway, call("--holder", how.holder, "confirm", "--token", token))
     if not how.check:
         # what it runs now is asked for by the next run
-        control.state.forget(gateway)
+        control.state.doubt(gateway)
     return {key: answer.get(key) for key in ("changed", "digest", "before", "done", "waiting")}
 
 

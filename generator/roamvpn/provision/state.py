@@ -32,8 +32,12 @@ DIRECTORY = ".roamvpn"
 
 
 class Record(Frozen):
-    """What a gateway has: its generation, the digest of base, the serial number of its certificate, the CRL."""
+    """What a gateway has: its generation, the digest of base, the serial number of its certificate, the CRL.
 
+    A record in doubt tells what the gateway had before something happened to it.
+    """
+
+    doubt: bool = False
     generation: Digest | None = None
     base: str | None = None
     serial: str | None = None
@@ -66,13 +70,21 @@ class State:
     # -- what gateways have -----------------------------------------------------------------------------------------
 
     def record(self, gateway: str) -> Record | None:
-        """What is known of a gateway; None where nothing is, or files and record differ."""
-        try:
-            record = Record.model_validate_json(self._record(gateway).read_bytes())
-        except (FileNotFoundError, ValidationError):
+        """What is known of a gateway; None where nothing is, where it is in doubt, or files and record differ."""
+        record = self._read(gateway)
+        if record is None or record.doubt:
             return None
         manifest = self.manifest(gateway)
         return record if record.generation == (manifest.digest if manifest is not None else None) else None
+
+    def _read(self, gateway: str) -> Record | None:
+        try:
+            return Record.model_validate_json(self._path(gateway).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def _write(self, gateway: str, record: Record) -> None:
+        write_secret(self._path(gateway), record.model_dump_json() + "\n")
 
     def manifest(self, gateway: str) -> Manifest | None:
         """The manifest of what the gateway runs."""
@@ -84,22 +96,23 @@ class State:
     def keep(self, gateway: str, **fields: str | None) -> None:
         """Change fields of a record."""
         self.prepare()
-        known = self.record(gateway) or Record()
-        record = Record.model_validate({**known.model_dump(), **fields})
-        write_secret(self._record(gateway), record.model_dump_json() + "\n")
+        known = self._read(gateway) or Record()
+        self._write(gateway, Record.model_validate({**known.model_dump(), **fields}))
 
     def arrived(self, gateway: str) -> None:
         """The staged files are what the gateway runs now."""
         staged = self.staged / gateway
         digest = parse((staged / MANIFEST).read_bytes()).digest
-        known = self.record(gateway) or Record()
+        known = self._read(gateway) or Record()
         exchange(staged, self.deployed / gateway)
-        write_secret(self._record(gateway), known.model_copy(update={"generation": digest}).model_dump_json() + "\n")
+        self._write(gateway, known.model_copy(update={"generation": digest, "doubt": False}))
 
-    def learnt(self, gateway: str, bundle: bytes | None, base: str | None) -> None:
-        """What a gateway says that it runs: its bundle, or None for nothing."""
+    def learnt(self, gateway: str, bundle: bytes | None, *, bare: bool = False) -> None:
+        """What a gateway says that it runs: its bundle, or None for nothing. A `bare` one has nothing of ours at all."""
         self.prepare()
-        self.forget(gateway)
+        known = (None if bare else self._read(gateway)) or Record()
+        self._write(gateway, known.model_copy(update={"doubt": True}))
+        shutil.rmtree(self.deployed / gateway, ignore_errors=True)
         digest = None
         if bundle is not None:
             fetched = self.staged / f".{gateway}"
@@ -109,18 +122,24 @@ class State:
                 raise RoamvpnError(f"{gateway}: this host runs the configuration of {manifest.gateway}")
             exchange(fetched, self.deployed / gateway)
             digest = manifest.digest
-        write_secret(self._record(gateway), Record(generation=digest, base=base).model_dump_json() + "\n")
+        self._write(gateway, known.model_copy(update={"generation": digest, "doubt": False}))
+
+    def doubt(self, gateway: str) -> None:
+        """The gateway is not what was thought: the next run asks it."""
+        known = self._read(gateway)
+        if known is not None:
+            self._write(gateway, known.model_copy(update={"doubt": True}))
 
     def forget(self, gateway: str) -> None:
-        """Drop what is known: the next run asks the gateway."""
-        self._record(gateway).unlink(missing_ok=True)
+        """Drop what is known: there is nothing of ours on it."""
+        self._path(gateway).unlink(missing_ok=True)
         shutil.rmtree(self.deployed / gateway, ignore_errors=True)
 
     def known(self) -> list[str]:
         """Gateways with files, those that left the network among them."""
         return sorted(path.parent.name for path in self.deployed.glob(f"*/{MANIFEST}"))
 
-    def _record(self, gateway: str) -> Path:
+    def _path(self, gateway: str) -> Path:
         return self.root / "records" / f"{gateway}.json"
 
     # -- one run at a time ------------------------------------------------------------------------------------------

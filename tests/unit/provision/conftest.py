@@ -33,5 +33,6 @@ def directory(tmp_path: Path) -> Path:
 def control(directory: Path) -> Control:
     found = Control.of(directory, NOW)
     for name in found.tables.network.gateways:
-        found.state.learnt(name, None, base_digest())
+        found.state.learnt(name, None)
+        found.state.keep(name, base=base_digest())
     return found

@@ -103,14 +103,14 @@ def test_a_gateway_that_left_the_network_is_named(control: Control, directory: P
     manifest = control.state.deployed / "fa99/manifest.json"
     manifest.write_text(manifest.read_text().replace('"fa21"', '"fa99"'))
     control.state.forget("fa21")
-    control.state.learnt("fa21", None, None)
+    control.state.learnt("fa21", None)
     assert any(line.startswith("fa99: has configuration") for line in plan_fleet(control, Request(ALL)).lines)
     assert directory.exists()
 
 
 def test_peers_of_a_new_gateway_set_up_their_associations_again(control: Control) -> None:
     _deploy(control)
-    control.state.learnt("ha31", None, None)
+    control.state.learnt("ha31", None)
     plan = plan_fleet(control, Request(ALL))
     assert plan.new == ["ha31"]
     assert plan.again == ["fa21", "fa21b", "fa22"]

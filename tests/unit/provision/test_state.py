@@ -23,7 +23,7 @@ def test_nothing_is_known_of_a_gateway_before_it_was_asked(tmp_path: Path) -> No
 
 def test_a_bare_gateway_is_known_to_be_bare(tmp_path: Path) -> None:
     state = State(tmp_path)
-    state.learnt("fa21", None, None)
+    state.learnt("fa21", None)
     record = state.record("fa21")
     assert record is not None
     assert record.generation is None
@@ -52,7 +52,7 @@ def test_a_record_that_does_not_fit_its_files_counts_for_nothing(control: Contro
 
 def test_a_fetched_bundle_is_what_runs(control: Control) -> None:
     stage_fleet(control, Request(("fa21",)))
-    control.state.learnt("fa21", pack(control.state.staged / "fa21"), "0123456789abcdef")
+    control.state.learnt("fa21", pack(control.state.staged / "fa21"))
     record = control.state.record("fa21")
     manifest = control.state.manifest("fa21")
     assert record is not None
@@ -66,13 +66,13 @@ def test_a_fetched_bundle_is_what_runs(control: Control) -> None:
 def test_the_bundle_of_another_gateway_is_refused(control: Control) -> None:
     stage_fleet(control, Request(("fa21",)))
     with pytest.raises(RoamvpnError, match="ha31: this host runs the configuration of fa21"):
-        control.state.learnt("ha31", pack(control.state.staged / "fa21"), None)
+        control.state.learnt("ha31", pack(control.state.staged / "fa21"))
 
 
 @pytest.mark.parametrize("bundle", [b"", b"nonsense", b"\x1f\x8b\x08"])
 def test_what_is_no_bundle_is_refused(tmp_path: Path, bundle: bytes) -> None:
     with pytest.raises(RoamvpnError, match="not a bundle"):
-        State(tmp_path).learnt("fa21", bundle, None)
+        State(tmp_path).learnt("fa21", bundle)
 
 
 def test_a_second_run_is_refused_while_the_first_one_lives(tmp_path: Path) -> None:
@@ -87,3 +87,22 @@ def test_a_second_run_is_refused_while_the_first_one_lives(tmp_path: Path) -> No
     run = state.run()
     assert run is not None
     assert run.holder == "me"
+
+
+def test_a_doubted_gateway_is_asked_again_and_keeps_its_certificate(control: Control) -> None:
+    control.state.keep("fa21", serial="1f")
+    control.state.doubt("fa21")
+    assert control.state.record("fa21") is None
+    control.state.learnt("fa21", None)
+    record = control.state.record("fa21")
+    assert record is not None
+    assert record.serial == "1f"
+
+
+def test_a_bare_machine_in_a_gateways_place_has_no_certificate(control: Control) -> None:
+    control.state.keep("fa21", serial="1f")
+    control.state.learnt("fa21", None, bare=True)
+    record = control.state.record("fa21")
+    assert record is not None
+    assert record.serial is None
+    assert record.base is None
