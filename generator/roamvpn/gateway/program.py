@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 DRIFT = 2
+PROGRAM = "usr/local/sbin/roamvpn-gateway"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def _run(gateway: Gateway, options: argparse.Namespace) -> tuple[dict[str, objec
         "confirm": lambda: gateway.confirm(options.token, holder),
         "boot": lambda: gateway.boot(holder),
         "initiate": lambda: gateway.initiate(holder, frozenset(options.again)),
-        "remove": lambda: gateway.remove(holder, options.gateway),
+        "remove": lambda: _remove(gateway, options),
     }
     if options.command in changes:
         return asdict(changes[options.command]()), 0
@@ -69,6 +70,16 @@ def _run(gateway: Gateway, options: argparse.Namespace) -> tuple[dict[str, objec
         },
     }
     return others[options.command](), 0
+
+
+def _remove(gateway: Gateway, options: argparse.Namespace) -> Report:
+    report = gateway.remove(options.holder, options.gateway)
+    program = gateway.places.root / PROGRAM
+    if program.exists():
+        program.unlink()
+        report.done.append(f"removed {program}")
+        report.changed = True
+    return report
 
 
 def _setup(gateway: Gateway, options: argparse.Namespace) -> dict[str, object]:

@@ -108,7 +108,7 @@ class State:
         self._write(gateway, known.model_copy(update={"generation": digest, "doubt": False}))
 
     def learnt(self, gateway: str, bundle: bytes | None, *, bare: bool = False) -> None:
-        """What a gateway says that it runs: its bundle, or None for nothing. A `bare` one has nothing of ours at all."""
+        """What a gateway says that it runs: its bundle, or None for nothing. A `bare` one never was ours."""
         self.prepare()
         known = (None if bare else self._read(gateway)) or Record()
         self._write(gateway, known.model_copy(update={"doubt": True}))

@@ -104,7 +104,7 @@ class BundleSide:
                 raise RoamvpnError(f"{path}: is larger than {_MAX_BUNDLE} bytes")
             files = _members(path.read_bytes())
             manifest = parse(files[MANIFEST])
-        except (tarfile.TarError, KeyError, OSError):
+        except (tarfile.TarError, EOFError, KeyError, OSError):
             raise RoamvpnError(f"{path}: is not a bundle") from None
         if manifest.gateway != path.stem:
             raise RoamvpnError(f"{path}: is the bundle of {manifest.gateway}")
