@@ -60,8 +60,12 @@ layers: $(STAMP) ## import-linter: who may import whom, and no I/O in the pure c
 	@$(BIN)/lint-imports
 
 .PHONY: ansible-lint
-ansible-lint: $(STAMP) ## ansible-lint, production profile, once there are roles or playbooks
+ansible-lint: $(STAMP) ## ansible-lint, production profile
 	@scripts/lint-ansible
+
+.PHONY: collection
+collection: $(STAMP) ## build the collection's archive, and check it: sanity tests, changelog, molecule
+	@scripts/check-collection
 
 .PHONY: bench
 bench: $(STAMP) ## the benchmarks, benchmarks/bench_*.py; prints tables, asserts no time

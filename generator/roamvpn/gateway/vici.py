@@ -40,7 +40,10 @@ def encode(message: Mapping[str, object]) -> bytes:
 
 def decode(data: bytes) -> dict[str, Value]:
     """A message from its bytes; raises ValueError where they are no message."""
-    tree, end = _section(data, 0, top=True)
+    try:
+        tree, end = _section(data, 0, top=True)
+    except (IndexError, struct.error):
+        raise ValueError("a vici message is cut off") from None
     if end != len(data):
         raise ValueError("bytes behind a vici message")
     return tree
@@ -91,6 +94,13 @@ def _take(data: bytes, position: int, form: str) -> tuple[bytes, int]:
     return data[start : start + length], start + length
 
 
+def _message(data: bytes) -> dict[str, Value]:
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise GatewayError("charon", str(error)) from None
+
+
 class Vici:
     """One connection to charon. Every call raises GatewayError with charon's own words if it fails."""
 
@@ -132,7 +142,7 @@ class Vici:
             if kind == _EVENT:
                 name, position = _take(body, 0, "!B")
                 if name.decode() == event:
-                    found.append(decode(body[position:]))
+                    found.append(_message(body[position:]))
                 continue
             self._checked(command, kind, body)
             break
@@ -151,7 +161,7 @@ class Vici:
             raise GatewayError("charon", f"does not know the command {command}")
         if kind != _RESPONSE:
             raise GatewayError("charon", f"{command}: unexpected packet {kind}")
-        answer = decode(body)
+        answer = _message(body)
         if answer.get("success", b"yes") != b"yes":
             reason = answer.get("errmsg", b"no reason given")
             said = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
