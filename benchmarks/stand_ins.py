@@ -24,6 +24,7 @@ def prepare(site: Path, work: Path) -> dict[str, object]:
 
     They are known to have been through the role `base`: packages and services of this machine are left alone.
     """
+    work = work.absolute()
     program = [sys.executable, "-I", str(work / NAME)]
     roots = work / "stand-ins"
     roots.mkdir(parents=True)

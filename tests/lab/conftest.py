@@ -24,7 +24,7 @@ def _results(work: Path, kernel: TestKernel, *, static_keys: bool) -> Results:
     # the python of this environment, by the directory that both kernels see
     argv = ["env", "PYTHONPATH=.:generator", sys.executable, "-m", "tests.lab.guest.scenario", str(made)]
     out = work / "out"
-    said = kernel.run(out, *argv, *(["static"] if static_keys else []), seconds=3000)
+    said = kernel.run(out, *argv, *(["static"] if static_keys else []), seconds=3000, number=static_keys)
     sys.stdout.write(said)
     found: Results = json.loads((out / "results.json").read_text())
     return found

@@ -31,12 +31,22 @@ class TestKernel:
     kernel: Path
     shim: Path
 
-    def run(self, out: Path, *argv: str, seconds: int = 300) -> str:
-        """Boot, run `argv` as root, power off; returns its output; raises if it fails or the kernel complains."""
+    def run(self, out: Path, *argv: str, seconds: int = 300, number: int = 0) -> str:
+        """Boot, run `argv` as root, power off; returns its output; raises if it fails or the kernel complains.
+
+        Kernels that run side by side have different numbers: each keeps to one processor.
+        """
+        processors = sorted(os.sched_getaffinity(0))
+        environment = {**os.environ, "VM_CPU": str(processors[number % len(processors)])}
         out.mkdir(parents=True, exist_ok=True)
         command = [str(_HERE / "vm-run"), "-t", str(seconds), "-k", str(self.kernel), "-s", str(self.shim)]
         done = subprocess.run(
-            [*command, "-o", str(out), *argv], cwd=_CHECKOUT, stdout=subprocess.PIPE, text=True, check=False
+            [*command, "-o", str(out), *argv],
+            cwd=_CHECKOUT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
         )
         log = (out / "kernel.log").read_text(errors="replace")
         if done.returncode or any(word in log for word in _SPLAT):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import threading
@@ -53,6 +54,8 @@ class Lifecycle:
         self.site = controller.site
         self._note = note
         self._said: list[str] = []
+        self.played: dict[str, str] = {}
+        """Output of every run, by its number and command."""
         self._seen: set[bytes] = set()
         self._forwarding = next(iter(hosts.values())).read("/proc/sys/net/ipv4/ip_forward").strip()
 
@@ -79,8 +82,9 @@ class Lifecycle:
         played = (controller or self.controller).play(name, *arguments)
         self._said.append(played.text)
         # what pages of the documentation show comes from here
-        transcript = Path(os.environ["VM_OUT"]) / f"played-{len(self._said):02}-{name}.txt"
-        transcript.write_text(f"ansible-playbook roamvpn.gateway.{name} {' '.join(arguments)}\n{played.text}")
+        title = f"ansible-playbook roamvpn.gateway.{name} {shlex.join(arguments)}".rstrip()
+        self.played[f"{len(self._said):02} {title}"] = played.text
+        (Path(os.environ["VM_OUT"]) / f"played-{len(self._said):02}-{name}.txt").write_text(f"{title}\n{played.text}")
         self._note(f"    {name} {' '.join(arguments)} -> {played.code}, {time.monotonic() - started:.0f} s")
         if code is not None:
             _see(played.code == code, f"{name} {arguments}: exit {played.code}, not {code}\n{played.text}")

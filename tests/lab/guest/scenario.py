@@ -51,6 +51,7 @@ def main(site: Path, *, static_keys: bool) -> dict[str, Results]:
             results["alone"] = Alone(hosts, controller).run()
             _note("alone", started)
             results["lifecycle"] = lifecycle.run(LIFECYCLE)
+            results["played"] = lifecycle.played
     finally:
         for host in hosts.values():
             host.stop()
