@@ -67,6 +67,10 @@ ansible-lint: $(STAMP) ## ansible-lint, production profile
 collection: $(STAMP) ## build the collection's archive, and check it: sanity tests, changelog, molecule
 	@scripts/check-collection
 
+.PHONY: ansible-versions
+ansible-versions: ## the tests of playbooks with newer releases of ansible-core, where a newer Python is there
+	@scripts/check-ansible-versions
+
 .PHONY: bench
 bench: $(STAMP) ## the benchmarks, benchmarks/bench_*.py; prints tables, asserts no time
 	@for script in $(wildcard benchmarks/bench_*.py); do \

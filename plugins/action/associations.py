@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.roamvpn.gateway.plugins.plugin_utils.action import GatewayAction
 
 try:
-    from roamvpn.tables.problems import RoamvpnError
+    from roamvpn.provision.deliver import associated
 except ImportError:
     pass
 
@@ -27,11 +27,5 @@ class ActionModule(GatewayAction):
         """Initiate what this gateway initiates."""
         if self._task.check_mode:
             return {"changed": False, "skipped": True}
-        words = []
-        tables = self.control().tables
-        for name in arguments["again"]:
-            words += ["--again", tables.gateway(str(name)).address]
-        answer = self.call("initiate", *words)
-        if "error" in answer:
-            raise RoamvpnError(f"{self.gateway}: {answer['error']}")
-        return {key: answer.get(key) for key in ("changed", "done", "waiting")}
+        again = [str(name) for name in arguments["again"]]
+        return associated(self.control(), self.gateway, again, self.call)

@@ -70,6 +70,7 @@ def generation(control: Control, gateway: str, how: Delivery, call: Call, fresh:
         fresh()
         _stands(state, gateway, call("--holder", how.holder, "confirm", "--token", token))
     state.arrived(gateway)
+    state.keep(gateway, waiting=bool(answer.get("waiting")))
     shown = {key: answer.get(key) for key in ("changed", "digest", "before", "done", "waiting")}
     return {**shown, "diff": {"prepared": diff}}
 
@@ -140,6 +141,7 @@ def rolled_back(control: Control, gateway: str, how: Delivery, call: Call, fresh
         _answered(gateway, call("--holder", how.holder, "confirm", "--token", token))
     if not how.check:
         # what it runs now is asked for by the next run
+        control.state.keep(gateway, waiting=bool(answer.get("waiting")))
         control.state.doubt(gateway)
     return {key: answer.get(key) for key in ("changed", "digest", "before", "done", "waiting")}
 
@@ -162,6 +164,14 @@ def _answered(gateway: str, answer: Mapping[str, object]) -> Mapping[str, object
     if "error" in answer:
         raise RoamvpnError(f"{gateway}: {answer['error']}")
     return answer
+
+
+def associated(control: Control, gateway: str, again: list[str], call: Call) -> Answer:
+    """Set up associations that are down, and those with gateways that are new: `again` names them."""
+    words = [word for name in again for word in ("--again", control.tables.gateway(name).address)]
+    answer = _answered(gateway, call("initiate", *words))
+    control.state.keep(gateway, waiting=bool(answer.get("waiting")))
+    return {key: answer.get(key) for key in ("changed", "done", "waiting")}
 
 
 def based(state: State, gateway: str) -> None:

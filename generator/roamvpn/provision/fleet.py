@@ -53,7 +53,7 @@ class FleetPlan:
     new: list[str] = field(default_factory=list)
     """Gateways without any configuration."""
     again: list[str] = field(default_factory=list)
-    """Gateways that initiate associations to a new one: they set them up again."""
+    """Gateways that set up associations at last: what waits since an earlier run, or leads to a new gateway."""
 
     @property
     def diff(self) -> str:
@@ -65,12 +65,13 @@ class FleetPlan:
         """For people: the summary, then a line for each gateway."""
         width = max(map(len, self.reasons), default=0)
         listed = [f"{name:<{width}}  {', '.join(reasons)}" for name, reasons in self.reasons.items()]
+        late = [f"{name} sets up what waited for other gateways" for name in self.again]
         if not self.reasons:
-            return [*self.report.warnings, "no changes"]
+            return [*self.report.warnings, "no changes", *late]
         text = self.report.summary.text
         if not self.report.changed:
             text = f"{len(self.reasons)} gateways, no configuration changes"
-        return [*self.report.warnings, text, *listed, f"plan digest {self.report.digest}"]
+        return [*self.report.warnings, text, *listed, *late, f"plan digest {self.report.digest}"]
 
     def result(self) -> dict[str, object]:
         """For Ansible: a mapping of plain values."""
@@ -147,7 +148,8 @@ def _planned(control: Control, request: Request) -> tuple[FleetPlan, RenderedSid
         if reasons:
             plan.reasons[name] = reasons
     plan.new = [name for name, record in records.items() if record is not None and record.generation is None]
-    plan.again = _towards(engine, set(plan.new), set(request.gateways) - set(plan.new))
+    waiting = {name for name, record in records.items() if record is not None and record.waiting}
+    plan.again = sorted(waiting | _towards(engine, set(plan.new), set(request.gateways) - set(plan.new)))
     return plan, side, before
 
 
@@ -169,7 +171,7 @@ def _strays(site: Site, state: State) -> list[str]:
     return [f"{name}: has configuration of ours and left network.yml; put it back and decommission it" for name in gone]
 
 
-def _towards(engine: Engine, new: set[str], others: set[str]) -> list[str]:
+def _towards(engine: Engine, new: set[str], others: set[str]) -> set[str]:
     """Gateways of `others` that initiate associations to a new one."""
     addresses = {engine.site.tables.gateway(name).address for name in new}
     states = {name: engine.fleet.states[name] for name in others if name in engine.fleet.states}
@@ -178,4 +180,4 @@ def _towards(engine: Engine, new: set[str], others: set[str]) -> list[str]:
         peers = any(unit.initiate and unit.peer_address in addresses for unit in state.peers.values())
         if peers or any(unit.initiate and unit.peer_address in addresses for unit in state.legs.values()):
             found.add(name)
-    return sorted(found)
+    return found

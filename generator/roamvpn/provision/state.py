@@ -34,10 +34,12 @@ DIRECTORY = ".roamvpn"
 class Record(Frozen):
     """What a gateway has: its generation, the digest of base, the serial number of its certificate, the CRL.
 
-    A record in doubt tells what the gateway had before something happened to it.
+    A record in doubt tells what the gateway had before something happened to it. One that is `waiting` has associations
+    whose other end was not there yet.
     """
 
     doubt: bool = False
+    waiting: bool = False
     generation: Digest | None = None
     base: str | None = None
     serial: str | None = None
@@ -93,7 +95,7 @@ class State:
         except (FileNotFoundError, RoamvpnError):
             return None
 
-    def keep(self, gateway: str, **fields: str | None) -> None:
+    def keep(self, gateway: str, **fields: str | bool | None) -> None:
         """Change fields of a record."""
         self.prepare()
         known = self._read(gateway) or Record()

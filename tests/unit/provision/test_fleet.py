@@ -125,3 +125,11 @@ def test_without_secrets_nothing_is_planned(directory: Path) -> None:
 def test_an_unknown_gateway_is_refused(directory: Path) -> None:
     with pytest.raises(RoamvpnError, match="fa21: it is not known what it runs"):
         plan_fleet(Control.of(directory, NOW), Request(("fa21",)))
+
+
+def test_what_waited_for_another_gateway_is_set_up_in_the_next_run(control: Control) -> None:
+    _deploy(control)
+    control.state.keep("fa21", waiting=True)
+    plan = plan_fleet(control, Request(ALL))
+    assert plan.again == ["fa21"]
+    assert "fa21 sets up what waited for other gateways" in plan.lines
