@@ -79,15 +79,9 @@ class Charon:
         self._vici = vici
         self._credentials = credentials
         self._note = note
-        self._instance = self._since()
+        self._instance = vici.peer()
         self._loaded = self._known()
         self.replaced: set[str] = set()  # what this charon had otherwise before
-
-    def _since(self) -> str:
-        uptime = self._vici.request("stats").get("uptime")
-        since = uptime.get("since", b"") if isinstance(uptime, dict) else b""
-        pid = self._vici.request("version").get("daemon", b"")
-        return f"{since!r} {pid!r}"
 
     def _known(self) -> dict[str, str]:
         try:

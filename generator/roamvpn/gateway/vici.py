@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from roamvpn.gateway.errors import GatewayError
@@ -123,6 +124,19 @@ class Vici:
     ) -> None:
         """Close the connection."""
         self._socket.close()
+
+    def peer(self) -> str:
+        """Names the process at the other end: its number and its start, as the kernel counts.
+
+        charon's own `since` is no name: it is computed anew each time, and now and then a second off.
+        """
+        credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid = struct.unpack("3i", credentials)[0]
+        try:
+            started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        except (OSError, IndexError):
+            raise GatewayError("charon", f"process {pid} is gone") from None
+        return f"{pid} {started}"
 
     def request(self, command: str, message: Mapping[str, object] | None = None) -> dict[str, Value]:
         """Call a command; raises GatewayError where it reports `success = no`."""

@@ -188,7 +188,7 @@ class Lifecycle:
     def second_run(self) -> None:
         """a second run changes nothing"""
         played = self._play("site")
-        _see(played.changed == [] and len(played.hosts) == len(self.hosts), played.text)
+        _see(played.changed == [] and "no changes" in played.text, played.text)
         played = self._play("plan")
         _see("no changes" in played.text, played.text)
 
