@@ -14,6 +14,7 @@ PROVISION = (
 LIFECYCLE = (
     "verify lists what was taken away by hand, object by object",
     "site repairs what was changed by hand",
+    "another system than Debian is refused, and nothing is changed",
     "plan exits 2, shows the masked diff and changes nothing",
     "plan exits 1 with the messages of check where the site does not hold",
     "another plan than the reviewed one is refused, and its diff is shown",

@@ -256,6 +256,20 @@ class Lifecycle:
         self._play("verify")
         _see(ping("alice", "203.0.113.5", "10.5.1.9"), "alice is not served again")
 
+    def other_system(self) -> None:
+        """another system than Debian is refused, and nothing is changed"""
+        fa22, before = self.hosts["fa22"], self._generation("fa22")
+        fa22.run("cp", "--remove-destination", "/usr/lib/os-release", "/etc/os-release")
+        fa22.run("sed", "-i", "s/Debian GNU.Linux/Fedora Linux/; s/^ID=.*/ID=fedora/", "/etc/os-release")
+        fa22.run("mv", "/etc/debian_version", "/etc/other_version")
+        try:
+            played = self._play("site", "--limit", "fa22", "-e", "roamvpn_everything=true", code=2)
+        finally:
+            fa22.run("ln", "-sf", "../usr/lib/os-release", "/etc/os-release")
+            fa22.run("mv", "/etc/other_version", "/etc/debian_version")
+        _see("gateways run Debian 12 or 13. Nothing was changed." in " ".join(played.text.split()), played.text)
+        _see(self._generation("fa22") == before, "another generation runs")
+
     def planned(self) -> None:
         """plan exits 2, shows the masked diff and changes nothing"""
         before = self._generations()
