@@ -124,7 +124,7 @@ class Gateway:
             if not self.places.offline:
                 found = scratch.try_out(self._program, self.store.path(order.digest), self.places.credentials)
             self.store.keep(order.digest, Note(found, files))
-        except GatewayError:
+        except (GatewayError, OSError):
             self.store.discard(order.digest)
             raise
 

@@ -21,8 +21,9 @@ import os
 import re
 import shutil
 import tarfile
+import zlib
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -81,7 +82,7 @@ class Generations:
                 who = os.read(descriptor, 200).decode(errors="replace").strip() or "somebody"
                 raise GatewayError("lock", f"{who} is changing this gateway") from None
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, holder.encode()[:200], 0)
+            os.pwrite(descriptor, holder.encode(errors="replace")[:200], 0)
             yield
         finally:
             os.close(descriptor)
@@ -99,8 +100,13 @@ class Generations:
 
     def history(self) -> list[str]:
         """Digests as they became current, oldest first."""
-        known = _read_json(self.home / "history.json")
-        return [str(item) for item in known] if isinstance(known, list) else []
+        path = self.home / "history.json"
+        known = _read_json(path)
+        if known is None:
+            return []
+        if not isinstance(known, list) or not all(isinstance(item, str) for item in known):
+            raise _damaged(path)
+        return known
 
     def previous(self) -> str:
         """The generation before the current one; raises GatewayError where there is none."""
@@ -113,7 +119,11 @@ class Generations:
     def pending(self) -> Pending | None:
         """The change that waits for its confirmation."""
         known = _read_json(self._pending)
-        return Pending(**known) if isinstance(known, dict) else None
+        if known is None:
+            return None
+        if not isinstance(known, dict) or known.keys() != {key.name for key in fields(Pending)}:
+            raise _damaged(self._pending)
+        return Pending(**known)
 
     def arm(self, pending: Pending) -> None:
         """Write down what to come back to, before anything changes."""
@@ -125,8 +135,13 @@ class Generations:
 
     def former(self) -> dict[str, str]:
         """Kernel settings as they were before us."""
-        known = _read_json(self.home / "former.json")
-        return {str(key): str(value) for key, value in known.items()} if isinstance(known, dict) else {}
+        path = self.home / "former.json"
+        known = _read_json(path)
+        if known is None:
+            return {}
+        if not isinstance(known, dict):
+            raise _damaged(path)
+        return {str(key): str(value) for key, value in known.items()}
 
     def keep_former(self, settings: dict[str, str]) -> None:
         """Write down what to restore when a setting is no longer wanted."""
@@ -135,10 +150,18 @@ class Generations:
 
     def note(self, digest: str) -> Note:
         """What is known of a generation."""
-        known = _read_json(self.home / "notes" / f"{digest}.json")
-        if not isinstance(known, dict):
+        path = self.home / "notes" / f"{digest}.json"
+        known = _read_json(path)
+        if known is None:
             raise GatewayError("read", f"no note of generation {digest}; deliver it again")
-        return Note(**known)
+        if not isinstance(known, dict) or known.keys() != {key.name for key in fields(Note)}:
+            raise _damaged(path)
+        note = Note(**known)
+        if not all(isinstance(value, dict) for value in (note.objects, note.files)):
+            raise _damaged(path)
+        if not all(isinstance(value, dict) for value in note.objects.values()):
+            raise _damaged(path)
+        return note
 
     def unpack(self, bundle: bytes, digest: str, gateway: str) -> dict[str, str]:
         """Put a bundle beside the other generations, whole or not at all; returns the digest of every file.
@@ -219,10 +242,12 @@ class Generations:
         """The bundle of a generation, as it was delivered."""
         root = self.path(digest)
         manifest = _read_json(root / MANIFEST)
-        listed = sorted(cast("dict[str, object]", manifest["files"])) if isinstance(manifest, dict) else []
+        listed = manifest.get("files") if isinstance(manifest, dict) else None
+        if not isinstance(listed, dict):
+            raise _damaged(root / MANIFEST)
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.USTAR_FORMAT) as tar:
-            for path in (MANIFEST, *listed):
+            for path in (MANIFEST, *sorted(listed)):
                 file = root / path
                 if file.is_file():
                     tar.add(file, arcname=path, filter=_anonymous)
@@ -240,18 +265,32 @@ def _members(bundle: bytes) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     total = 0
     try:
-        with tarfile.open(fileobj=io.BytesIO(bundle), mode="r:*") as tar:
+        with tarfile.open(fileobj=io.BytesIO(_plain(bundle)), mode="r:") as tar:
             for member in tar:
                 total += member.size
                 if not member.isfile() or not _PATH.match(member.name) or member.name in files:
                     raise GatewayError("unpack", f"unexpected member {member.name[:80]!r}")
-                if member.size > _MAX_MEMBER or total > _MAX_BUNDLE:
+                if not 0 <= member.size <= _MAX_MEMBER or total > _MAX_BUNDLE:
                     raise GatewayError("unpack", f"{member.name}: too large")
                 stream = tar.extractfile(member)
                 files[member.name] = stream.read() if stream is not None else b""
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, zlib.error) as error:
+        # headers of a sparse or of an endless file's kind end in the last three
         raise GatewayError("unpack", f"not a bundle: {error}") from None
     return files
+
+
+def _plain(bundle: bytes) -> bytes:
+    """The tar itself: unpacked here, so that a few bytes cannot become more than the memory holds."""
+    if not bundle.startswith(b"\x1f\x8b"):
+        return bundle
+    stream = zlib.decompressobj(wbits=31)
+    plain = stream.decompress(bundle, _MAX_BUNDLE + 1)
+    if len(plain) > _MAX_BUNDLE:
+        raise GatewayError("unpack", "the bundle is too large")
+    if not stream.eof:
+        raise GatewayError("unpack", "the bundle is cut off")
+    return plain
 
 
 def _manifest(files: dict[str, bytes], digest: str, gateway: str) -> dict[str, dict[str, str]]:
@@ -260,13 +299,13 @@ def _manifest(files: dict[str, bytes], digest: str, gateway: str) -> dict[str, d
         manifest = json.loads(files[MANIFEST])
         entries, found, name = manifest["files"], manifest["digest"], manifest["gateway"]
         listed = {str(path): {str(key): str(value) for key, value in entry.items()} for path, entry in entries.items()}
-    except (KeyError, ValueError, TypeError, AttributeError):
+        whole = hashlib.sha256()
+        for path, entry in sorted(listed.items()):
+            whole.update(f"{path}\x00{entry.get('mode')}\x00{entry.get('source')}\n".encode())
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         raise GatewayError("unpack", f"{MANIFEST} is missing or unreadable") from None
     if name != gateway:
         raise GatewayError("unpack", f"the bundle is for {name!r}, this gateway is {gateway!r}")
-    whole = hashlib.sha256()
-    for path, entry in sorted(listed.items()):
-        whole.update(f"{path}\x00{entry.get('mode')}\x00{entry.get('source')}\n".encode())
     if whole.hexdigest()[:32] != found or found != digest:
         raise GatewayError("unpack", f"the bundle is generation {found}, planned was {digest}")
     strange = sorted(set(files) - set(listed) - {MANIFEST}) or sorted(set(listed) - set(files))
@@ -288,8 +327,12 @@ def _read_json(path: Path) -> object:
         return cast("object", json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise GatewayError("read", f"{path}: {error}") from None
+
+
+def _damaged(path: Path) -> GatewayError:
+    return GatewayError("read", f"{path}: is not as this program writes it")
 
 
 def _create(path: Path, content: bytes, mode: int) -> None:
@@ -302,9 +345,8 @@ def _write(path: Path, content: bytes) -> None:
     """Replace a file in one step, on the disk when this returns."""
     staged = path.with_name(f".{path.name}")
     staged.unlink(missing_ok=True)
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

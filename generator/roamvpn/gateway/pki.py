@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _IDENTITY = re.compile(r"[a-z0-9][a-z0-9.@-]{0,200}\Z")
+_GATEWAY = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
 _FILES = {"certificate": "x509/{gateway}.pem", "authority": "x509ca/roamvpn.pem", "crl": "x509crl/roamvpn.pem"}
 
 
@@ -37,22 +38,35 @@ def request(credentials: Path, gateway: str, identities: list[str], *, fresh: bo
 
 
 def install(credentials: Path, gateway: str, received: Mapping[str, str]) -> bool:
-    """Write certificate, CA certificate and CRL; the waiting key becomes the current one with its certificate."""
+    """Write certificate, CA certificate and CRL; the waiting key becomes the current one with its certificate.
+
+    A certificate of another key leaves it waiting: the current one may be delivered again at any time.
+    """
     changed = False
+    coming = _coming(credentials, gateway)
+    comes = "certificate" in received and coming.exists() and _public(coming) == _certified(received)
     for name, pattern in _FILES.items():
         if name in received:
             changed |= _replace(credentials / pattern.format(gateway=gateway), received[name].encode())
-    coming = _coming(credentials, gateway)
-    if "certificate" in received and coming.exists():
+    if comes:
         coming.replace(_private(credentials, gateway))
         changed = True
     return changed
 
 
+def _public(key: Path) -> str:
+    return run(["pki", "--pub", "--type", "priv", "--in", str(key), "--outform", "pem"], step="pki")
+
+
+def _certified(received: Mapping[str, str]) -> str:
+    argv = ["pki", "--pub", "--type", "x509", "--outform", "pem"]
+    return run(argv, stdin=received["certificate"], step="pki")
+
+
 def remove(credentials: Path, gateway: str) -> list[str]:
     """Remove certificate, private key, CA certificate and CRL; returns the paths of what was there."""
-    names = [pattern.format(gateway=gateway) for pattern in _FILES.values()]
-    paths = [*(credentials / name for name in names), _private(credentials, gateway), _coming(credentials, gateway)]
+    keys = [_private(credentials, gateway), _coming(credentials, gateway)]
+    paths = [*(credentials / pattern.format(gateway=gateway) for pattern in _FILES.values()), *keys]
     gone = [path for path in paths if path.exists()]
     for path in gone:
         path.unlink()
@@ -60,11 +74,13 @@ def remove(credentials: Path, gateway: str) -> list[str]:
 
 
 def _private(credentials: Path, gateway: str) -> Path:
+    if not _GATEWAY.match(gateway):
+        raise GatewayError("pki", f"not the name of a gateway: {gateway[:70]!r}")
     return credentials / "private" / f"{gateway}.pem"
 
 
 def _coming(credentials: Path, gateway: str) -> Path:
-    return credentials / "private" / f".{gateway}.coming"
+    return _private(credentials, gateway).with_name(f".{gateway}.coming")
 
 
 def _replace(path: Path, content: bytes) -> bool:

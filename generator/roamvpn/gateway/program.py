@@ -66,7 +66,7 @@ def _run(gateway: Gateway, options: argparse.Namespace) -> tuple[dict[str, objec
             gateway.places.credentials, options.gateway, options.identity, fresh=options.fresh
         ),
         "install": lambda: {
-            "changed": pki.install(gateway.places.credentials, options.gateway, json.loads(sys.stdin.read()))
+            "changed": pki.install(gateway.places.credentials, options.gateway, _received(sys.stdin.buffer.read()))
         },
     }
     return others[options.command](), 0
@@ -87,6 +87,16 @@ def _setup(gateway: Gateway, options: argparse.Namespace) -> dict[str, object]:
         changed = setup.setup(gateway.places.root, sys.stdin.read(), hardening=options.hardening, check=options.check)
     started = (gateway.places.run / "started").exists()
     return {"changed": bool(changed), "done": changed, "started": started}
+
+
+def _received(text: bytes) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GatewayError("pki", f"what is to be installed is not JSON: {error}") from None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise GatewayError("pki", "what is to be installed is no object of texts")
+    return found
 
 
 def _apply(gateway: Gateway, options: argparse.Namespace) -> Report:

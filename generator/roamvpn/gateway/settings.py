@@ -14,7 +14,10 @@ def wanted(generation: Path) -> dict[str, str]:
     path = generation / "base/sysctl.conf"
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise GatewayError("read", f"base/sysctl.conf: {error}") from None
     rows = [line.partition("=") for line in lines if "=" in line and line[0] != "#"]
     found = {key.strip(): value.strip() for key, _equals, value in rows}
     for key in found:

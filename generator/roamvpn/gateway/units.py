@@ -62,7 +62,10 @@ def _batch(generation: Path, name: str, tool: str) -> list[Command]:
     path = generation / name
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise GatewayError("read", f"{name}: {error}") from None
     return [Command(tool, line) for line in lines if line and not line.startswith("#")]
 
 
@@ -77,25 +80,33 @@ def _unit(path: Path, name: str, kind: str, wanted: Wanted) -> None:
     _named(tree, name, "connections", OURS, wanted.connections)
     _named(tree, name, "secrets", f"ike-{OURS}", wanted.secrets)
     target = wanted.devices if kind == "peers" else wanted.legs
-    for unit, node in _section(tree, "roamvpn").items():
+    for unit, node in _section(tree, "roamvpn", name).items():
         if not isinstance(node, dict):
             raise GatewayError("read", f"{name}: {unit} is no section")
         for tool in ("ip", "tc"):
-            lines = sorted(_section(node, tool).items(), key=lambda item: int(item[0]))
-            target += [Command(tool, str(line)) for _number, line in lines]
+            target += _lines(node, tool, name)
         if node.get("initiate") == "yes":
             wanted.initiate.add(unit)
 
 
+def _lines(node: Tree, tool: str, file: str) -> list[Command]:
+    lines = []
+    for number, line in _section(node, tool, file).items():
+        if not number.isdecimal() or not isinstance(line, str):
+            raise GatewayError("read", f"{file}: {number} is no line of {tool}")
+        lines.append((int(number), Command(tool, line)))
+    return [command for _number, command in sorted(lines, key=lambda item: item[0])]
+
+
 def _named(tree: Tree, file: str, section: str, prefix: str, found: dict[str, Tree]) -> None:
-    for name, node in _section(tree, section).items():
+    for name, node in _section(tree, section, file).items():
         if not name.startswith(prefix) or name in found or not isinstance(node, dict):
             raise GatewayError("read", f"{file}: unexpected {name} in {section}")
         found[name] = node
 
 
-def _section(tree: Tree, name: str) -> Tree:
+def _section(tree: Tree, name: str, file: str) -> Tree:
     node = tree.get(name, {})
     if not isinstance(node, dict):
-        raise GatewayError("read", f"{name} is no section")
+        raise GatewayError("read", f"{file}: {name} is no section")
     return node

@@ -25,7 +25,11 @@ _MAX_PACKET = 512 * 1024
 
 
 def encode(message: Mapping[str, object]) -> bytes:
-    """Bytes of a message: text and bytes are values, lists are lists, mappings are sections."""
+    """Bytes of a message: text and bytes are values, lists are lists, mappings are sections.
+
+    Raises:
+        GatewayError: for what the format cannot carry: a name above 255 bytes, a value of 64 KiB or more.
+    """
     parts = []
     for key, value in message.items():
         name = _short(key)
@@ -42,21 +46,25 @@ def encode(message: Mapping[str, object]) -> bytes:
 def decode(data: bytes) -> dict[str, Value]:
     """A message from its bytes; raises ValueError where they are no message."""
     try:
-        tree, end = _section(data, 0, top=True)
+        tree, _end = _section(data, 0, top=True)
     except (IndexError, struct.error):
         raise ValueError("a vici message is cut off") from None
-    if end != len(data):
-        raise ValueError("bytes behind a vici message")
+    except RecursionError:
+        raise ValueError("a vici message is nested too deep") from None
     return tree
 
 
 def _short(text: str) -> bytes:
     raw = text.encode()
+    if len(raw) > 0xFF:
+        raise GatewayError("charon", f"a name of {len(raw)} bytes is too large: {text[:40]}")
     return struct.pack("!B", len(raw)) + raw
 
 
 def _long(value: object) -> bytes:
     raw = value if isinstance(value, bytes) else str(value).encode()
+    if len(raw) > 0xFFFF:
+        raise GatewayError("charon", f"a value of {len(raw)} bytes is too large")
     return struct.pack("!H", len(raw)) + raw
 
 
@@ -100,6 +108,14 @@ def _message(data: bytes) -> dict[str, Value]:
         return decode(data)
     except ValueError as error:
         raise GatewayError("charon", str(error)) from None
+
+
+def _event(body: bytes) -> tuple[bytes, dict[str, Value]]:
+    try:
+        name, position = _take(body, 0, "!B")
+    except (ValueError, struct.error):
+        raise GatewayError("charon", "an event is cut off") from None
+    return name, _message(body[position:])
 
 
 class Vici:
@@ -154,9 +170,9 @@ class Vici:
         while True:
             kind, body = self._receive()
             if kind == _EVENT:
-                name, position = _take(body, 0, "!B")
-                if name.decode() == event:
-                    found.append(_message(body[position:]))
+                told, message_of = _event(body)
+                if told == event.encode():
+                    found.append(message_of)
                 continue
             self._checked(command, kind, body)
             break
