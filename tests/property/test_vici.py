@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roamvpn.gateway.vici import Value, decode, encode
@@ -24,6 +24,10 @@ def test_a_message_survives(message: dict[str, Value]) -> None:
 
 
 @given(st.binary(max_size=300))
+@example(b"\x01\x01a" * 5000)
+@example(b"\x04\x01a\x05")
+@example(b"\x03\x01a\x00")
+@example(b"\x03\x01\xff\x00\x00")
 def test_any_bytes_are_a_message_or_a_value_error(data: bytes) -> None:
     with suppress(ValueError):
         decode(data)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import shutil
+import tarfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -17,6 +20,7 @@ from roamvpn.stores.tree import write_tree
 from roamvpn.tables.site import load_site
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -43,3 +47,28 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(trees: Path) -> Bundle:
     digest = json.loads((trees / "fa21/manifest.json").read_text())["digest"]
     return Bundle("fa21", digest, pack(trees / "fa21"), trees / "fa21")
+
+
+@pytest.fixture(scope="session")
+def changed(bundle: Bundle) -> Callable[[str], Bundle]:
+    """Another generation of the same gateway, with this text as base/sysctl.conf and a manifest that fits."""
+
+    def make(text: str) -> Bundle:
+        name, content = "base/sysctl.conf", text.encode()
+        manifest = json.loads((bundle.tree / "manifest.json").read_text())
+        digest = hashlib.sha256(content).hexdigest()
+        manifest["files"][name] |= {"sha256": digest, "source": digest[:32]}
+        rows = sorted(manifest["files"].items())
+        whole = "".join(f"{path}\x00{entry['mode']}\x00{entry['source']}\n" for path, entry in rows)
+        manifest["digest"] = hashlib.sha256(whole.encode()).hexdigest()[:32]
+        replaced = {name: content, "manifest.json": json.dumps(manifest).encode()}
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for path in ("manifest.json", *manifest["files"]):
+                member = tarfile.TarInfo(path)
+                body = replaced.get(path) or (bundle.tree / path).read_bytes()
+                member.size = len(body)
+                tar.addfile(member, io.BytesIO(body))
+        return Bundle("fa21", manifest["digest"], buffer.getvalue(), bundle.tree)
+
+    return make

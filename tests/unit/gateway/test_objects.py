@@ -52,11 +52,55 @@ def test_every_line_that_is_rendered_has_a_name_and_a_removal(trees: Path) -> No
             "filter delete block 5222 protocol ip pref 10016 handle 5 flower",
         ),
         ("tc", "qdisc replace dev wan root handle 1: htb default ffff", "qdisc wan root", "qdisc delete dev wan root"),
+        (
+            "tc",
+            "qdisc replace dev wan parent 1:ffff fq_codel",
+            "qdisc wan parent 1:ffff",
+            "qdisc delete dev wan parent 1:ffff",
+        ),
+        (
+            "tc",
+            "class replace dev wan parent 1:1 classid 1:12e htb rate 2000kbit ceil 4000kbit",
+            "class wan 1:12e",
+            "class delete dev wan classid 1:12e",
+        ),
+        (
+            "tc",
+            "filter replace dev wan parent 1: protocol ip pref 10 handle 46 flower ip_tos 184/0xfc classid 1:12e",
+            "filter dev wan pref 10 handle 46",
+            "filter delete dev wan parent 1: protocol ip pref 10 handle 46 flower",
+        ),
     ],
 )
 def test_a_line_its_object_and_its_removal(tool: str, line: str, name: str, removal: str) -> None:
     assert objects.of_line(tool, line) == name
     assert objects.removal(name) == (tool, removal)
+
+
+def test_a_line_and_what_the_kernel_lists_have_one_name() -> None:
+    lines = [
+        ("ip", "route replace 203.0.113.5/32 dev lan table 400000"),
+        ("ip", "route replace prohibit default metric 4000 table 600031"),
+        ("ip", "rule add pref 10000 fwmark 600031 lookup 600031"),
+        ("ip", "link add rv-a31 mtu 1400 type xfrm if_id 600031"),
+        ("tc", "qdisc add dev rv-a31 ingress_block 5222 clsact"),
+        ("tc", "filter replace block 5222 protocol ip pref 10016 handle 5 flower action drop"),
+    ]
+    listed: objects.Objects = {
+        **objects.routes(
+            [
+                {"dst": "203.0.113.5", "dev": "lan", "table": "400000", "scope": "link", "flags": []},
+                {"type": "prohibit", "dst": "default", "dev": "lo", "table": "600031", "metric": 4000, "flags": []},
+            ]
+        ),
+        **objects.rules([{"priority": 10000, "src": "all", "fwmark": "0x927df", "table": "600031"}]),
+        **objects.links(
+            [{"ifname": "rv-a31", "flags": ["NOARP", "UP"], "mtu": 1400, "linkinfo": {"info_kind": "xfrm"}}]
+        ),
+        **objects.qdiscs([{"kind": "clsact", "dev": "rv-a31", "parent": "ffff:fff1", "ingress_block": 5222}]),
+        **objects.filters("block 5222", [{"pref": 10016, "kind": "flower", "options": {"handle": 5, "keys": {}}}]),
+    }
+    assert list(listed) == [objects.of_line(tool, line) for tool, line in lines]
 
 
 @pytest.mark.parametrize(
