@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Self
 
 from tests.lab.guest.hosts import HOME, make_keys
-from tests.lab.guest.network import GATEWAYS, batch, run
+from tests.lab.guest.network import CONTROLLER, GATEWAYS, batch, run
 
-ADDRESS = "192.0.2.10"
 _CHECKOUT = Path(__file__).resolve().parents[3]
 _BIN = Path(sys.executable).parent
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
@@ -57,7 +56,7 @@ class Controller:
         self._origin = site
         self._keys = home / "keys"
 
-    def start(self, address: str = ADDRESS) -> Self:
+    def start(self, address: str = CONTROLLER) -> Self:
         """Make its namespace on the internet, and its directory."""
         make_keys(self._keys)
         self.home.mkdir(parents=True)

@@ -181,8 +181,12 @@ class Lifecycle:
             played = self._play("site", "-vvv", "-e", "roamvpn_canary=ha31")
         _see(played.changed == sorted(self.hosts), f"changed: {played.changed}")
         for name in self.hosts:
-            listed = self.hosts[name].swanctl("--list-conns")
-            _see("rv-" in listed or name == "fa22", f"{name}: {listed}")
+            files = (self.site / ".roamvpn/deployed" / name).glob("*/*/*.conf")
+            asked = {
+                found for path in files for found in re.findall(r"^  (rv-\S+) \{\n    version", path.read_text(), re.MULTILINE)
+            }
+            listed = set(re.findall(r"^(rv-\S+):", self.hosts[name].swanctl("--list-conns"), re.MULTILINE))
+            _see(asked == listed, f"{name}: {asked} {listed}")
         network.batch("cn41", "ip", ["addr add 198.51.100.7/25 dev e0"])
 
     def second_run(self) -> None:

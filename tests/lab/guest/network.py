@@ -22,6 +22,9 @@ GATEWAYS = {
 }
 """Name: address on the internet, address on the access network."""
 
+CONTROLLER = "192.0.2.10"
+"""Address of the controller on the internet."""
+
 CORRESPONDENTS = {
     "cn51": ("gw51", "10.5.1.9/16", "10.5.0.1"),
     "cn52": ("gw51", "10.5.2.9/16", "10.5.0.1"),

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from tests.lab.guest.network import entered, inside
+from tests.lab.guest.network import CONTROLLER, entered, inside
 
 _ETH_P_IP = 0x0800
 _IP_RECVTOS = 13
@@ -31,7 +31,7 @@ class Packet(NamedTuple):
 
 
 class Wire:
-    """A capture of what leaves and enters a gateway's `wan`, IKE apart."""
+    """A capture of what leaves and enters a gateway's `wan`, IKE and the controller's SSH apart."""
 
     def __init__(self, namespace: str) -> None:
         with entered(namespace):
@@ -70,7 +70,10 @@ def _parse(frame: bytes) -> Packet | None:
         return None
     offset = {"esp": 0, "ah": 4}.get(protocol)
     spi = struct.unpack_from("!I", payload, offset)[0] if offset is not None else 0
-    return Packet(socket.inet_ntoa(ip[12:16]), socket.inet_ntoa(ip[16:20]), protocol, ip[1], spi, payload)
+    source, destination = socket.inet_ntoa(ip[12:16]), socket.inet_ntoa(ip[16:20])
+    if protocol == "tcp" and CONTROLLER in (source, destination):
+        return None
+    return Packet(source, destination, protocol, ip[1], spi, payload)
 
 
 def ping(namespace: str, source: str, destination: str) -> bool:
