@@ -181,10 +181,8 @@ class Lifecycle:
             played = self._play("site", "-vvv", "-e", "roamvpn_canary=ha31")
         _see(played.changed == sorted(self.hosts), f"changed: {played.changed}")
         for name in self.hosts:
-            files = (self.site / ".roamvpn/deployed" / name).glob("*/*/*.conf")
-            asked = {
-                found for path in files for found in re.findall(r"^  (rv-\S+) \{\n    version", path.read_text(), re.MULTILINE)
-            }
+            text = "".join(path.read_text() for path in (self.site / ".roamvpn/deployed" / name).glob("*/*/*.conf"))
+            asked = set(re.findall(r"^  (rv-\S+) \{\n    version", text, re.MULTILINE))
             listed = set(re.findall(r"^(rv-\S+):", self.hosts[name].swanctl("--list-conns"), re.MULTILINE))
             _see(asked == listed, f"{name}: {asked} {listed}")
         network.batch("cn41", "ip", ["addr add 198.51.100.7/25 dev e0"])
