@@ -6,6 +6,7 @@ no longer wanted last. SAs of what does not change are not touched.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import select
@@ -502,8 +503,6 @@ def _goes_along(name: str, gone: set[str]) -> bool:
 
 
 def _files(root: Path, note: Note) -> list[dict[str, str]]:
-    import hashlib  # noqa: PLC0415 - only here
-
     rows = []
     for path, digest in sorted(note.files.items()):
         file = root / path

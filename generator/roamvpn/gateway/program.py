@@ -6,6 +6,7 @@ Prints one JSON object. Exit codes: 0 fine, 2 `verify` found drift, 1 an error (
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -126,8 +127,6 @@ def _status(gateway: Gateway) -> dict[str, object]:
 
 def program_digest() -> str:
     """Digest of this program's own file, by which a controller knows its version."""
-    import hashlib  # noqa: PLC0415 - only here
-
     path = Path(sys.argv[0])
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -134,8 +133,3 @@ def _load(vici: Path, home: Path, credentials: Path, wanted: units.Wanted) -> No
         missing = sorted(set(wanted.connections) - scratch.connections())
         if missing:
             raise GatewayError("validate", f"charon does not list {missing[0]}")
-
-
-def available() -> bool:
-    """Whether this machine has what a trial needs."""
-    return shutil.which("unshare") is not None and Path(_DAEMON).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,7 @@ class FleetPlan:
         }
 
 
+@cache
 def base_digest() -> str:
     """Names what the role `base` brings: it is brought again when this changes."""
     return sha256(f"{__version__} {program_digest()}".encode()).hexdigest()[:16]
@@ -138,9 +140,10 @@ def _planned(control: Control, request: Request) -> tuple[FleetPlan, RenderedSid
     plan = FleetPlan(found)
     changing = {entry.gateway for entry in found.gateways}
     authority = control.authority
+    crl = authority.crl_digest
     records = {name: state.record(name) for name in request.gateways}
     for name in request.gateways:
-        reasons = list(_reasons(control, authority, name, records[name]))
+        reasons = list(_reasons(control, authority, crl, name, records[name]))
         if name in changing or (records[name] or Record()).generation is None:
             reasons.append("configuration")
         if request.everything:
@@ -153,7 +156,9 @@ def _planned(control: Control, request: Request) -> tuple[FleetPlan, RenderedSid
     return plan, side, before
 
 
-def _reasons(control: Control, authority: Authority, name: str, record: Record | None) -> Iterator[str]:
+def _reasons(
+    control: Control, authority: Authority, crl: str | None, name: str, record: Record | None
+) -> Iterator[str]:
     """What a gateway lacks beside its configuration."""
     if record is None:
         raise RoamvpnError(f"{name}: it is not known what it runs; was it reached?")
@@ -162,7 +167,7 @@ def _reasons(control: Control, authority: Authority, name: str, record: Record |
     issued = authority.index.issued.get(name)
     if issued is None or issued.serial != record.serial or authority.lacks(name, control.identities(name), control.now):
         yield "certificate"
-    elif record.crl != authority.crl_digest:
+    elif record.crl != crl:
         yield "revocation list"
 
 

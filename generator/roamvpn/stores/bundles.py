@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from typing import TYPE_CHECKING
 
 from roamvpn.render.manifest import FOREIGN, INCLUDED, MANIFEST, Manifest, content_digest, parse
+from roamvpn.stores.tree import create
 from roamvpn.tables.problems import RoamvpnError
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def write_bundles(tree: Path, out: Path) -> list[Path]:
         target = out / f"{manifest.parent.name}.tar"
         staged = out / f".{target.name}"
         staged.unlink(missing_ok=True)
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pack(manifest.parent))
+        create(staged, pack(manifest.parent), 0o600)
         staged.replace(target)
         written.append(target)
     return written
@@ -58,16 +56,11 @@ def unpack(bundle: bytes, target: Path) -> Manifest:
     for path, entry in manifest.files.items():
         if path not in files or not entry.fits(files[path], None):
             raise RoamvpnError(f"{manifest.gateway}: {path} is not what the manifest says")
-        _create(target / path, files[path], int(entry.mode, 8))
-    _create(target / MANIFEST, files[MANIFEST], 0o644)
+        (target / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create(target / path, files[path], int(entry.mode, 8))
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    create(target / MANIFEST, files[MANIFEST], 0o644)
     return manifest
-
-
-def _create(path: Path, content: bytes, mode: int) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
 
 
 def _members(bundle: bytes) -> dict[str, bytes]:

@@ -136,7 +136,7 @@ def write_tree(out: Path, side: RenderedSide, site: str, progress: Callable[[str
             rendered, kept = rendered + fresh, kept + linked
             if progress is not None:
                 progress(gateway)
-        _write(stage / INDEX, _index(site, index), 0o644)
+        create(stage / INDEX, _index(site, index), 0o644)
         os.sync() if rendered > 1000 else _sync_tree(stage)
         exchange(stage, out)
     return Written(rendered, kept)
@@ -146,7 +146,7 @@ def write_file(path: Path, text: str) -> None:
     """Write one file, replacing an old one in one step."""
     staged = path.with_name(f".{path.name}.stage")
     staged.unlink(missing_ok=True)
-    _write(staged, text.encode(), 0o644)
+    create(staged, text.encode(), 0o644)
     staged.replace(path)
 
 
@@ -191,7 +191,7 @@ def write_gateway(
             kept += 1
             continue
         content = (side.text(gateway, path) or "").encode()
-        _write(file, content, artefact.mode)
+        create(file, content, artefact.mode)
         files[path] = FileEntry.model_construct(
             mode="0600" if artefact.secret else "0644",
             source=artefact.source,
@@ -201,7 +201,7 @@ def write_gateway(
         rendered += 1
     target.mkdir(exist_ok=True)
     result = build(gateway, files)
-    _write(target / MANIFEST, result.text().encode(), 0o644)
+    create(target / MANIFEST, result.text().encode(), 0o644)
     return result, rendered, kept
 
 
@@ -209,7 +209,8 @@ def _index(site: str, gateways: dict[str, str]) -> bytes:
     return (json.dumps({"schema": 1, "site": site, "gateways": gateways}, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
+def create(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file; it has its mode from the start."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -144,7 +144,7 @@ def test_an_error_on_the_way_leaves_the_old_tree(
     write_tree(out, example, "small")
     before = _inodes(out)
     calls = 0
-    real = trees._write
+    real = trees.create
 
     def failing(path: Path, content: bytes, mode: int) -> None:
         nonlocal calls
@@ -153,7 +153,7 @@ def test_an_error_on_the_way_leaves_the_old_tree(
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         real(path, content, mode)
 
-    monkeypatch.setattr(trees, "_write", failing)
+    monkeypatch.setattr(trees, "create", failing)
     with pytest.raises(OSError, match="No space left"):
         write_tree(out, changed, "small")
     assert _inodes(out) == before
