@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.roamvpn.gateway.plugins.plugin_utils.action import GatewayAction
 
 try:
+    from roamvpn.provision.deliver import answered
     from roamvpn.tables.problems import RoamvpnError
 except ImportError:
     pass
@@ -26,8 +27,7 @@ class ActionModule(GatewayAction):
         answer = self.call("verify")
         if not answer:
             raise RoamvpnError(f"{self.gateway}: is bare; nothing of ours is on it")
-        if "error" in answer:
-            raise RoamvpnError(f"{self.gateway}: {answer['error']}")
+        answered(self.gateway, answer)
         rows = answer.get("drift")
         rows = rows if isinstance(rows, list) else []
         record = self.control().state.record(self.gateway)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.roamvpn.gateway.plugins.plugin_utils.action import GatewayAction
 
 try:
+    from roamvpn.provision.deliver import answered
     from roamvpn.stores.program import gateway_program
     from roamvpn.tables.problems import RoamvpnError
 except ImportError:
@@ -39,7 +40,6 @@ class ActionModule(GatewayAction):
             return {"changed": True, "started": False, "installed": True}
         if not answer:
             raise RoamvpnError(f"{self.gateway}: roamvpn-gateway cannot be started")
-        if "error" in answer:
-            raise RoamvpnError(f"{self.gateway}: {answer['error']}")
+        answered(self.gateway, answer)
         result = {key: answer.get(key) for key in ("done", "started")}
         return {**result, "changed": bool(answer["changed"]) or self.installed, "installed": self.installed}

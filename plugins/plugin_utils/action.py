@@ -16,7 +16,7 @@ from ansible_collections.roamvpn.gateway.plugins.plugin_utils.vault import seale
 
 try:
     from roamvpn.provision.control import Control
-    from roamvpn.provision.deliver import Delivery
+    from roamvpn.provision.deliver import Delivery, answered
     from roamvpn.provision.state import holder
     from roamvpn.tables.problems import RoamvpnError
 except ImportError as error:
@@ -118,10 +118,10 @@ class GatewayAction(ActionBase):
         remote = self._connection._shell.tmpdir or self._make_tmp_path()  # noqa: SLF001 - as Ansible's own actions do
         path = f"{remote}/bundle"
         answer = self.call("fetch", "--out", path)
-        if "error" in answer:
-            raise RoamvpnError(f"{self.gateway}: {answer['error']}")
-        if not answer or answer.get("digest") is None:
-            return None, bool(answer)
+        if not answer:
+            return None, False
+        if answered(self.gateway, answer).get("digest") is None:
+            return None, True
         local = self.control().state.root / f".{self.gateway}.bundle"
         local.parent.mkdir(mode=0o700, exist_ok=True)
         before = os.umask(0o077)

@@ -14,12 +14,14 @@ from roamvpn.stores.bundles import pack
 from roamvpn.tables.problems import RoamvpnError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from roamvpn.provision.control import Control
     from roamvpn.provision.state import State
 
 Answer = dict[str, object]
+_SHOWN = ("changed", "digest", "before", "done", "waiting")
+"""What a task shows of an answer."""
 
 
 class Call(Protocol):
@@ -71,16 +73,14 @@ def generation(control: Control, gateway: str, how: Delivery, call: Call, fresh:
         _stands(state, gateway, call("--holder", how.holder, "confirm", "--token", token))
     state.arrived(gateway)
     state.keep(gateway, waiting=bool(answer.get("waiting")))
-    shown = {key: answer.get(key) for key in ("changed", "digest", "before", "done", "waiting")}
+    shown = {key: answer.get(key) for key in _SHOWN}
     return {**shown, "diff": {"prepared": diff}}
 
 
 def _checked(gateway: str, answer: Answer, digest: str) -> Answer:
     if not answer:
         return {"changed": True, "digest": digest, "msg": "not tried out: the gateway is bare yet"}
-    if "error" in answer:
-        raise RoamvpnError(f"{gateway}: {answer['error']}")
-    return {"changed": answer.get("changed"), "digest": digest}
+    return {"changed": answered(gateway, answer).get("changed"), "digest": digest}
 
 
 def _stands(state: State, gateway: str, answer: Answer) -> None:
@@ -92,7 +92,7 @@ def _stands(state: State, gateway: str, answer: Answer) -> None:
             # somebody else was here: ask the gateway before the next plan
             state.doubt(gateway)
             raise RoamvpnError(f"{gateway}: {answer['error']}; run this again to plan against what it runs")
-        raise RoamvpnError(f"{gateway}: {answer['error']}")
+        answered(gateway, answer)
 
 
 def _later(control: Control, gateway: str) -> list[str]:
@@ -120,37 +120,37 @@ def certificate(control: Control, gateway: str, call: Call) -> Answer:
         # a new certificate is a new key; a key that is there and was never certified will do
         again = ["--fresh"] if issued is not None else []
         words = [word for name in names for word in ("--identity", name)]
-        asked = _answered(gateway, call("request", "--gateway", gateway, *words, *again))
+        asked = answered(gateway, call("request", "--gateway", gateway, *words, *again))
         with authority.locked():
             files["certificate"] = authority.issue(str(asked["request"]), gateway, names, control.now)
     sent = base64.b64encode(json.dumps(files).encode()).decode()
-    answer = _answered(gateway, call("install", "--gateway", gateway, stdin=sent))
+    answer = answered(gateway, call("install", "--gateway", gateway, stdin=sent))
     state.keep(gateway, serial=authority.index.issued[gateway].serial, crl=authority.crl_digest)
     return {"changed": answer.get("changed"), "issued": "certificate" in files}
 
 
 def rolled_back(control: Control, gateway: str, how: Delivery, call: Call, fresh: Callable[[], None]) -> Answer:
     """Activate a generation that the gateway still has: one by its digest, or the `previous` one."""
-    digest = str(_answered(gateway, call("previous"))["digest"]) if how.to == "previous" else how.to
+    digest = str(answered(gateway, call("previous"))["digest"]) if how.to == "previous" else how.to
     arguments = ["apply", "--digest", digest, "--gateway", gateway]
     arguments += ["--check"] if how.check else ["--confirm", str(how.confirm)]
-    answer = _answered(gateway, call("--holder", how.holder, *arguments))
+    answer = answered(gateway, call("--holder", how.holder, *arguments))
     token = answer.get("token")
     if isinstance(token, str):
         fresh()
-        _answered(gateway, call("--holder", how.holder, "confirm", "--token", token))
+        answered(gateway, call("--holder", how.holder, "confirm", "--token", token))
     if not how.check:
         # what it runs now is asked for by the next run
         control.state.keep(gateway, waiting=bool(answer.get("waiting")))
         control.state.doubt(gateway)
-    return {key: answer.get(key) for key in ("changed", "digest", "before", "done", "waiting")}
+    return {key: answer.get(key) for key in _SHOWN}
 
 
 def removed(control: Control, gateway: str, how: Delivery, call: Call) -> Answer:
     """Take everything off the gateway, revoke its certificate, and forget it."""
     answer = call("--holder", how.holder, "remove", "--gateway", gateway)
-    if "error" in answer:
-        raise RoamvpnError(f"{gateway}: {answer['error']}")
+    if answer:
+        answered(gateway, answer)
     authority = control.authority
     with authority.locked():
         revoked = authority.revoke(gateway, control.now)
@@ -158,7 +158,8 @@ def removed(control: Control, gateway: str, how: Delivery, call: Call) -> Answer
     return {"changed": bool(answer.get("changed")) or revoked, "done": answer.get("done", []), "revoked": revoked}
 
 
-def _answered(gateway: str, answer: Mapping[str, object]) -> Mapping[str, object]:
+def answered(gateway: str, answer: Answer) -> Answer:
+    """The answer itself; raises RoamvpnError where there is no program on the gateway, or it reports an error."""
     if not answer:
         raise RoamvpnError(f"{gateway}: roamvpn-gateway is not there; run the role base first")
     if "error" in answer:
@@ -169,7 +170,7 @@ def _answered(gateway: str, answer: Mapping[str, object]) -> Mapping[str, object
 def associated(control: Control, gateway: str, again: list[str], call: Call) -> Answer:
     """Set up associations that are down, and those with gateways that are new: `again` names them."""
     words = [word for name in again for word in ("--again", control.tables.gateway(name).address)]
-    answer = _answered(gateway, call("initiate", *words))
+    answer = answered(gateway, call("initiate", *words))
     control.state.keep(gateway, waiting=bool(answer.get("waiting")))
     return {key: answer.get(key) for key in ("changed", "done", "waiting")}
 
