@@ -8,42 +8,67 @@ touches just its gateways, and gives the same state as a compile of the whole.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from roamvpn.policy import naming
+from roamvpn.policy.information import VpnInformation, flow_of, hand_off, with_keys
 from roamvpn.policy.keys import KeyGenerator
-from roamvpn.policy.paths import Rejected, VpnProfile, determine_path
-from roamvpn.tables.gateway_state import BASE, SESSION, GatewayState, Leg, Peer
-from roamvpn.tables.types import GwType, Keying, Role, Security
+from roamvpn.policy.legs import Contribution, LegCompiler
+from roamvpn.policy.paths import Rejected, Segment, SegmentKind, determine_path
+from roamvpn.tables.gateway_state import BASE, GatewayState
+from roamvpn.tables.types import GwType, Security
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from roamvpn.policy.keys import Entropy
-    from roamvpn.tables.network import Sla
-    from roamvpn.tables.records import Session
+    from roamvpn.tables.records import Session, VpnRecord
     from roamvpn.tables.secrets import ProfileKeys, Secrets
     from roamvpn.tables.tables import Tables
 
 
-class Contribution(NamedTuple):
-    """What one profile brings to one gateway: a leg, the peer it leans on, its keys."""
+class Decider:
+    """Path determination and keys for a user's records: what the AAAH decides (C4, C5)."""
 
-    gateway: str
-    leg: Leg | None
-    peer: Peer | None
-    keys: ProfileKeys | None
+    def __init__(self, tables: Tables, secrets: Secrets | None = None, entropy: Entropy | None = None) -> None:
+        self.tables = tables
+        self._secrets = secrets
+        self._keys = KeyGenerator(entropy) if entropy is not None else None
 
+    def segments(
+        self, session_id: str, foreign_agent: str, records: Iterable[VpnRecord], held: Iterable[Segment] = ()
+    ) -> tuple[tuple[Segment, ...], list[Rejected]]:
+        """The segments of all VPNs of a session, with root keys; of VPNs that are `held` the keys stay."""
+        known = {flow_of(segment): segment.keys for segment in held if segment.kind is not SegmentKind.ENTERPRISE}
+        found: list[Segment] = []
+        rejected: list[Rejected] = []
+        for record in records:
+            path = determine_path(self.tables, record, foreign_agent)
+            if isinstance(path, Rejected):
+                rejected.append(path)
+                continue
+            for segment in path.segments:
+                keys = self._segment_keys(segment, session_id, known)
+                found.append(with_keys(segment, keys) if keys is not None else segment)
+        return tuple(found), rejected
 
-class _Node(NamedTuple):
-    """What a compile asks of a gateway again and again."""
+    def enterprise_keys(self, segment: Segment) -> ProfileKeys | None:
+        """The SLA's keys for a segment to a static gateway: the user's own or the shared association's (G11)."""
+        sla = self._secrets.sla.get(segment.far) if self._secrets is not None else None
+        if sla is None or segment.security is Security.ENCAPSULATION:
+            return None
+        keys = sla.profiles.get(str(segment.profile_number)) if segment.own else sla.shared
+        return keys.profile_keys() if keys is not None else None
 
-    address: str
-    number: int
-    identity: str
-    access: str | None
-    static: bool
-    sla: Sla | None
+    def _segment_keys(
+        self, segment: Segment, session_id: str, known: dict[str, ProfileKeys | None]
+    ) -> ProfileKeys | None:
+        if segment.kind is SegmentKind.ENTERPRISE:
+            return self.enterprise_keys(segment)
+        # S107: the default SPI needs no key, gateways share certificates. S108: any other draws its own
+        if self._keys is None or not segment.own:
+            return None
+        flow = flow_of(segment)
+        return known.get(flow) or self._keys.root(session_id, flow)
 
 
 class Compiler:
@@ -51,37 +76,50 @@ class Compiler:
 
     def __init__(self, tables: Tables, secrets: Secrets | None = None, entropy: Entropy | None = None) -> None:
         self.tables = tables
-        self._secrets = secrets
+        self.legs = LegCompiler(tables.network)
+        self.decider = Decider(tables, secrets, entropy)
         self._keys = KeyGenerator(entropy) if entropy is not None else None
-        self._dscp = {name: service.dscp for name, service in tables.network.classes.items()}
-        self._nodes = {
-            name: _Node(
-                gateway.address,
-                gateway.number,
-                tables.identity(name),
-                gateway.access[0] if gateway.access else None,
-                Role.STATIC in gateway.roles,
-                gateway.sla,
-            )
-            for name, gateway in tables.network.gateways.items()
-        }
 
-    def session(self, session: Session) -> tuple[list[Contribution], list[Rejected]]:
+    def information(
+        self, session: Session, records: Iterable[VpnRecord] | None = None
+    ) -> tuple[VpnInformation, list[Rejected]]:
+        """The session's VPN information, from the database or from `records` found there earlier."""
+        found = self.tables.vpn_database.get(session.nai, ()) if records is None else records
+        segments, rejected = self.decider.segments(session.session_id, session.foreign_agent, found)
+        home = self.tables.subscribers[session.nai].home_address
+        head = (session.session_id, session.nai, home, 0, session.foreign_agent, session.generation)
+        return VpnInformation(*head, segments), rejected
+
+    def session(
+        self, session: Session, records: Iterable[VpnRecord] | None = None
+    ) -> tuple[list[Contribution], list[Rejected]]:
         """Everything that this session needs, at the gateways that signalling reaches."""
+        information, rejected = self.information(session, records)
+        generation, agent = session.generation, session.foreign_agent
         contributions: list[Contribution] = []
-        rejected: list[Rejected] = []
-        for record in self.tables.vpn_database.get(session.nai, ()):
-            path = determine_path(self.tables, record, session.foreign_agent)
-            if isinstance(path, Rejected):
-                rejected.append(path)
+        for segment in information.segments:
+            if segment.empty:
                 continue
-            for up, down in zip(path.profiles[::2], path.profiles[1::2], strict=True):
-                keys = self._segment_keys(up, session)
-                contributions.append(self._contribution(up, SESSION, session, keys))
-                # what a static gateway runs comes from the tables alone (F2)
-                if not self._nodes[down.source_gw].static:
-                    contributions.append(self._contribution(down, SESSION, session, keys))
+            keys = self.legs.leg_keys(segment, generation)
+            contributions.append(self.legs.near_end(segment, generation, keys, agent))
+            # what a static gateway runs comes from the tables alone (F2)
+            if segment.kind is not SegmentKind.ENTERPRISE:
+                contributions.append(self.legs.far_end(segment, generation, keys))
         return contributions, rejected
+
+    def hand_off(
+        self, session: Session, old: str, new: str, records: Iterable[VpnRecord] | None = None
+    ) -> list[Contribution]:
+        """The hand-off tunnels that stand for some seconds after the session moved from `old` to `new`."""
+        information = self.information(session, records)[0].moved(new, session.generation)
+        contributions: list[Contribution] = []
+        for segment in hand_off(information.segments, old):
+            keys = None
+            if self._keys is not None and segment.own:
+                keys = self._keys.hand_off(session.session_id, flow_of(segment), (old, new), session.generation)
+            contributions.append(self.legs.near_end(segment, session.generation, keys, None))
+            contributions.append(self.legs.far_end(segment, session.generation, keys))
+        return contributions
 
     def provisioned(self) -> Iterator[Contribution]:
         """What the SLAs ask of static gateways, and of home agents towards them, whoever is registered (E1.1)."""
@@ -94,114 +132,11 @@ class Compiler:
             path = determine_path(self.tables, record, user.home_agent)
             if isinstance(path, Rejected):
                 continue
-            up, down = path.profiles[-2:]
-            keys = self._segment_keys(up, None)
-            yield self._contribution(down, BASE, None, keys)
-            if not up.own:
-                yield Contribution(up.source_gw, None, self._peer(up, BASE), keys)
-
-    def _contribution(
-        self, profile: VpnProfile, owner: str, session: Session | None, keys: ProfileKeys | None
-    ) -> Contribution:
-        here, there = profile.source_gw, profile.destination_gw
-        near, far = self._nodes[here], self._nodes[there]
-        sla = near.sla or far.sla
-        own = profile.own
-        flow = naming.flow_name(profile.profile_number, profile.nai)
-        if own:
-            # a segment under an SLA is not touched by moves, so it stays on the first device
-            device, mark = naming.own_device(session.generation if session is not None and sla is None else 0)
-        else:
-            device, mark = naming.shared_device(profile.security, far.number)
-        keying = sla.keying if sla is not None else Keying.IKE
-        up = profile.direction == "up"
-        at_foreign_agent = session is not None and here == session.foreign_agent and up
-        leg = Leg(
-            naming.leg_name(flow, there),
-            owner,
-            profile.nai,
-            profile.profile_number,
-            flow,
-            profile.direction,
-            here,
-            there,
-            near.address,
-            far.address,
-            profile.source.text,
-            profile.source.length,
-            profile.destination.text,
-            profile.destination.length,
-            profile.security,
-            profile.share,
-            keying,
-            profile.tos,
-            self._dscp[profile.tos] if profile.tos is not None else None,
-            device,
-            mark,
-            profile.up_spi if up else profile.down_spi,
-            profile.down_spi if up else profile.up_spi,
-            # the gateway that learns last initiates: the foreign agent, and towards an enterprise the home agent
-            own and up and keying is Keying.IKE,
-            near.access if at_foreign_agent else None,
-            naming.filter_handle(profile.profile_number, profile.direction),
-            naming.filter_priority(owner, profile.source.length, profile.destination.length),
-            naming.filter_priority(owner, profile.destination.length, profile.source.length),
-        )
-        peer = None if own else self._peer(profile, BASE if sla is not None else SESSION)
-        return Contribution(here, leg, peer, keys)
-
-    def _peer(self, profile: VpnProfile, owner: str) -> Peer:
-        here, there = profile.source_gw, profile.destination_gw
-        near, far = self._nodes[here], self._nodes[there]
-        security = profile.security
-        sla = near.sla or far.sla
-        device, mark = naming.shared_device(security, far.number)
-        associated = security is not Security.ENCAPSULATION
-        up = profile.direction == "up"
-        keying = sla.keying if sla is not None else Keying.IKE
-        up_spi, down_spi = (sla.up_spi or 0, sla.down_spi or 0) if sla is not None else (0, 0)
-        return Peer(
-            name=naming.peer_name(security, there),
-            owner=owner,
-            gateway=here,
-            peer=there,
-            local_address=near.address,
-            peer_address=far.address,
-            local_identity=naming.peer_identity(security, near.identity),
-            peer_identity=naming.peer_identity(security, far.identity),
-            security=security,
-            keying=keying,
-            sla=self._sla_name(profile),
-            device=device,
-            mark=mark,
-            out_spi=up_spi if up else down_spi,
-            in_spi=down_spi if up else up_spi,
-            direction=profile.direction,
-            initiate=associated and up and keying is Keying.IKE,
-            associated=associated,
-        )
-
-    def _sla_name(self, profile: VpnProfile) -> str | None:
-        for name in (profile.source_gw, profile.destination_gw):
-            if self._nodes[name].static:
-                return name
-        return None
-
-    def _segment_keys(self, profile: VpnProfile, session: Session | None) -> ProfileKeys | None:
-        """The keys of a segment, the same for both its ends: the SLA's, or drawn for this session, or none."""
-        sla = self._sla_name(profile)
-        if sla is None:
-            # S107: the default SPI needs no key, gateways share certificates. S108: any other draws its own
-            if self._keys is None or session is None or not profile.own:
-                return None
-            flow = naming.flow_name(profile.profile_number, profile.nai)
-            ends = (profile.source_gw, profile.destination_gw)
-            return self._keys.segment(session.session_id, flow, ends, session.generation)
-        known = self._secrets.sla.get(sla) if self._secrets is not None else None
-        if known is None or profile.security is Security.ENCAPSULATION:
-            return None
-        keys = known.profiles.get(str(profile.profile_number)) if profile.own else known.shared
-        return keys.profile_keys() if keys is not None else None
+            segment = path.segments[-1]
+            keys = self.decider.enterprise_keys(segment)
+            yield self.legs.far_end(segment, 0, keys, BASE)
+            if not segment.own:
+                yield self.legs.shared(segment, keys)
 
 
 @dataclass(slots=True)
@@ -218,7 +153,7 @@ class Fleet:
         touched = self.deregister(session.nai)
         contributions, rejected = self.compiler.session(session)
         for contribution in contributions:
-            _add(self.states[contribution.gateway], contribution)
+            add(self.states[contribution.gateway], contribution)
             touched.add(contribution.gateway)
         self.sessions[session.nai] = session
         if rejected:
@@ -233,7 +168,7 @@ class Fleet:
             return set()
         touched = set()
         for contribution in self.compiler.session(session)[0]:
-            _remove(self.states[contribution.gateway], contribution)
+            remove(self.states[contribution.gateway], contribution)
             touched.add(contribution.gateway)
         return touched
 
@@ -248,29 +183,31 @@ def compile_fleet(
     compiler = Compiler(tables, secrets, entropy)
     fleet = Fleet(compiler, {name: GatewayState(name) for name in sorted(tables.network.gateways)})
     for contribution in compiler.provisioned():
-        _add(fleet.states[contribution.gateway], contribution)
+        add(fleet.states[contribution.gateway], contribution)
     for session in sessions:
         fleet.register(session)
     return fleet
 
 
-def _add(state: GatewayState, contribution: Contribution) -> None:
-    leg, peer = contribution.leg, contribution.peer
+def add(state: GatewayState, contribution: Contribution) -> None:
+    """Add one contribution to the state of its gateway; a leg of the same name is replaced."""
+    _, leg, peer, keys = contribution
     if leg is not None:
         state.legs[leg.name] = leg
-        if peer is None and contribution.keys is not None:
-            state.secrets[leg.name] = contribution.keys
+        if peer is None and keys is not None:
+            state.secrets[leg.name] = keys
     if peer is not None:
         # shared by several users: counted, and gone only with the last (F7)
         state.references[peer.name] = state.references.get(peer.name, 0) + 1
         state.peers[peer.name] = peer
-        if contribution.keys is not None:
-            state.secrets[peer.name] = contribution.keys
+        if keys is not None:
+            state.secrets[peer.name] = keys
 
 
-def _remove(state: GatewayState, contribution: Contribution) -> None:
-    leg, peer = contribution.leg, contribution.peer
-    if leg is not None:
+def remove(state: GatewayState, contribution: Contribution) -> None:
+    """Take one contribution away again; a leg that was replaced since stays."""
+    _, leg, peer, _ = contribution
+    if leg is not None and state.legs.get(leg.name) == leg:
         del state.legs[leg.name]
         state.secrets.pop(leg.name, None)
     if peer is not None:

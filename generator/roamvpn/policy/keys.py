@@ -1,7 +1,12 @@
 """Key generator (S108): separate keys for each user, segment and direction, from injected entropy.
 
-Two sources of entropy exist outside: a gateway's agent injects the kernel's; provisioning injects
+Two sources of entropy exist outside: an AAA server or an agent injects the kernel's; provisioning injects
 `derived(site_key)`, so that the same inputs give the same keys and no key need be stored.
+
+A VPN's keys form a hierarchy, as in RFC 5295: the root, drawn once a session, is known to the AAAH and to
+the gateway at the segment's far end; from it comes a key for each visited domain, known to its AAAF; from that a key
+for each leg, by its ends and its generation, the only one that a foreign agent gets. So a move needs no new
+key from home, each leg has its own, and a foreign agent that was left can make none of those that follow.
 """
 
 from __future__ import annotations
@@ -36,15 +41,18 @@ def derived(site_key: bytes) -> Entropy:
 
 
 class KeyGenerator:
-    """Draws keys; each purpose is drawn once, so no user, segment or direction shares one."""
+    """Draws keys; each purpose is drawn once, so no user, session or use shares one."""
 
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
 
-    def segment(self, session_id: str, flow: str, ends: tuple[str, str], generation: int) -> ProfileKeys:
-        """Keys of one segment of one session, the same whichever end asks; IKEv2 needs just a PSK."""
-        low, high = sorted(ends)
-        return self.keys(f"{session_id} {flow} {low} {high} {generation}", Keying.IKE)
+    def root(self, session_id: str, flow: str) -> ProfileKeys:
+        """The root of all keys of one VPN of one session (S108); the AAAH draws it."""
+        return ProfileKeys(psk=self._draw("root", f"{session_id} {flow}"))
+
+    def hand_off(self, session_id: str, flow: str, ends: tuple[str, str], generation: int) -> ProfileKeys:
+        """The key of a hand-off tunnel from the old foreign agent to the new one, which draws it (G21)."""
+        return ProfileKeys(psk=self._draw("hand-off", f"{session_id} {flow} {ends[0]} {ends[1]} {generation}"))
 
     def keys(self, purpose: str, keying: Keying) -> ProfileKeys:
         """A PSK for IKEv2, or a key for each direction and use (G14), 256 bits each."""
@@ -59,6 +67,23 @@ class KeyGenerator:
 
     def _draw(self, use: str, purpose: str) -> Secret:
         return Secret(self._entropy(f"{use} {purpose}", 32))
+
+
+def domain_key(root: ProfileKeys, domain: str) -> ProfileKeys:
+    """What the AAAF of a visited domain may know: enough for the domain's own foreign agents."""
+    return ProfileKeys(psk=_expand(root, f"domain {domain}"))
+
+
+def leg_key(domain: ProfileKeys, near: str, far: str, generation: int) -> ProfileKeys:
+    """The PSK of one leg between two gateways, the same for both its ends."""
+    return ProfileKeys(psk=_expand(domain, f"leg {near} {far} {generation}"))
+
+
+def _expand(key: ProfileKeys, label: str) -> Secret:
+    """One block of HKDF-Expand (RFC 5869 section 2.3) with SHA-256."""
+    if key.psk is None:
+        raise ValueError("a key of the hierarchy is a psk")
+    return Secret(hmac.digest(key.psk, f"roamvpn {label}\x01".encode(), "sha256"))
 
 
 def fingerprint(key: bytes, value: bytes) -> str:

@@ -40,6 +40,11 @@ def flow_name(profile_number: int, nai: str) -> str:
     return f"p{profile_number}-u{user_hash(nai)}"
 
 
+def hand_off_name(profile_number: int, nai: str) -> str:
+    """The same VPN on its way from an old foreign agent to the new one: `h1-u4f0a91c3`."""
+    return f"h{profile_number}-u{user_hash(nai)}"
+
+
 def leg_name(flow: str, peer: str) -> str:
     """A leg of a VPN as its gateway sees it, also its connection name and file name."""
     return f"rv-{flow}-{peer}"
@@ -71,9 +76,9 @@ def peer_name(security: Security, peer: str) -> str:
     return f"rv-{_SHARED_LETTER[security]}-{peer}"
 
 
-def filter_handle(profile_number: int, direction: str) -> int:
+def filter_handle(profile_number: int, direction: str, *, hand_off: bool = False) -> int:
     """Handle of a flower filter, unique on a gateway; a leg's successor replaces it in one step."""
-    return profile_number * 4 + (1 if direction == "up" else 2)
+    return profile_number * 4 + (3 if hand_off else 1 if direction == "up" else 2)
 
 
 def filter_priority(owner: str, source_length: int, destination_length: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.policy import naming
-from roamvpn.tables.gateway_state import EspInfo, IpsecInfo, Leg, QosFilter, Route, TunnelInfo, Unit
+from roamvpn.tables.gateway_state import EspInfo, IpsecInfo, QosFilter, Route, TunnelInfo, Unit
 from roamvpn.tables.types import Keying, Security
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def ipsec_information(state: GatewayState) -> IpsecInformation:
     ipsec, esp, tunnels = [], {}, {}
     for leg in sorted(state.legs.values()):
         carrier: Unit = leg if leg.has_association else state.peers[naming.peer_name(leg.security, leg.peer)]
-        for direction in (ENCODE, DECODE):
+        # the near end of a hand-off tunnel sends nothing back
+        for direction in (ENCODE, DECODE) if leg.handle is not None else (DECODE,):
             tunnel = _tunnel(carrier, direction)
             protection = _protection(carrier, direction)
             tunnels[tunnel.identifier] = tunnel
@@ -79,11 +80,12 @@ def routes(state: GatewayState) -> tuple[Route, ...]:
 
 def qos_filters(state: GatewayState) -> tuple[QosFilter, ...]:
     """DS filters in the order in which the classifier tries them (D15)."""
-    return tuple(sorted(map(_filter, state.legs.values()), key=lambda row: (row.priority, row.handle)))
-
-
-def _filter(leg: Leg) -> QosFilter:
-    return QosFilter(leg.source, leg.destination, leg.dscp, leg.mark, leg.handle, leg.priority)
+    rows = [
+        QosFilter(leg.source, leg.destination, leg.dscp, leg.mark, leg.handle, leg.priority)
+        for leg in state.legs.values()
+        if leg.handle is not None
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.priority, row.handle)))
 
 
 def tables(state: GatewayState) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:

@@ -22,7 +22,8 @@ BASE, SESSION = "base", "session"
 class Leg(NamedTuple):
     """One VPN of one user as one gateway runs it: sends `source`→`destination`, decodes the opposite.
 
-    SPIs are those of the record (0: default), `*_length` prefix lengths, `dscp` None for TOS 0.
+    SPIs are those of the record (0: default), `*_length` prefix lengths, `dscp` None for TOS 0. A leg without
+    a `handle` only decodes: the near end of a hand-off tunnel.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Leg(NamedTuple):
     in_spi: int
     initiate: bool
     visitor: str | None
-    handle: int
+    handle: int | None
     priority: int
     back_priority: int
 

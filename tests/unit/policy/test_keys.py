@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 from typing import TYPE_CHECKING
 
 from roamvpn.policy.compile import compile_fleet
-from roamvpn.policy.keys import KeyGenerator, derived, fingerprint
+from roamvpn.policy.keys import KeyGenerator, derived, domain_key, fingerprint, leg_key
 from roamvpn.tables.types import Keying
 from tests.documents import Documents
 
@@ -62,15 +63,22 @@ def test_static_keying_draws_a_key_for_each_direction_and_use() -> None:
     assert all(key is not None and len(key) == 32 for key in four)
 
 
-def test_derived_keys_depend_on_session_generation_and_site() -> None:
-    def psk(site: bytes, session: str, generation: int) -> bytes | None:
-        return KeyGenerator(derived(site)).segment(session, "p1", ("a", "b"), generation).psk
+def test_every_leg_has_a_key_of_its_own() -> None:
+    def psk(site: bytes, session: str, domain: str, agent: str, generation: int) -> bytes | None:
+        root = KeyGenerator(derived(site)).root(session, "p1")
+        return leg_key(domain_key(root, domain), agent, "ha31", generation).psk
 
-    made = {
-        psk(site, session, generation) for site in (b"a" * 32, b"b" * 32) for session in "xy" for generation in (0, 1)
-    }
-    assert len(made) == 8
-    assert psk(b"a" * 32, "x", 0) == KeyGenerator(derived(b"a" * 32)).segment("x", "p1", ("b", "a"), 0).psk
+    choices = product((b"a" * 32, b"b" * 32), "xy", ("isp2", "isp2b"), ("fa21", "fa21b"), (0, 1))
+    made = [psk(*choice) for choice in choices]
+    assert len(set(made)) == len(made) == 32
+    assert psk(b"a" * 32, "x", "isp2", "fa21", 0) == made[0]
+
+
+def test_a_hand_off_has_a_key_of_its_own_in_each_direction() -> None:  # G21
+    generator = KeyGenerator(derived(_SITE_KEY))
+    ends = [("fa21", "fa21b"), ("fa21b", "fa21")]
+    made = [generator.hand_off("s", "h1", each, generation).psk for each in ends for generation in (1, 2)]
+    assert len({*made, generator.root("s", "h1").psk}) == 5
 
 
 def test_entropy_is_asked_for_just_what_is_drawn() -> None:
@@ -80,12 +88,14 @@ def test_entropy_is_asked_for_just_what_is_drawn() -> None:
         asked.append((purpose, length))
         return bytes(length)
 
-    KeyGenerator(entropy).segment("s", "p1", ("b", "a"), 3)
-    assert asked == [("psk s p1 a b 3", 32)]
+    generator = KeyGenerator(entropy)
+    generator.root("s", "p1")
+    generator.hand_off("s", "h1", ("a", "b"), 3)
+    assert asked == [("root s p1", 32), ("hand-off s h1 a b 3", 32)]
 
 
 def test_a_secret_does_not_print() -> None:
-    keys = KeyGenerator(derived(_SITE_KEY)).segment("s", "p1", ("a", "b"), 0)
+    keys = KeyGenerator(derived(_SITE_KEY)).root("s", "p1")
     assert keys.psk is not None
     assert keys.psk.hex() not in f"{keys} {keys!r} {keys.psk} {keys.psk!r} {[keys.psk]}"
 

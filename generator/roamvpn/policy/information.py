@@ -1,0 +1,110 @@
+"""VPN information cache instance (Fig 7, B9): what a node knows of one registered user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from roamvpn.policy import naming
+from roamvpn.policy.keys import domain_key, leg_key
+from roamvpn.policy.paths import Segment, SegmentKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from roamvpn.tables.secrets import ProfileKeys
+
+
+class VpnInformation(NamedTuple):
+    """One user's session with its VPNs; a node holds those segments, and as much of their keys, as it needs.
+
+    `version` is the sequence number of the registration for which the VPN database was searched; `generation`
+    counts the moves, so that both ends of a leg use the same key and device. Found by NAI and by home address (B10).
+    """
+
+    session_id: str
+    nai: str
+    home_address: str
+    version: int
+    foreign_agent: str
+    generation: int
+    segments: tuple[Segment, ...]
+
+    def moved(self, foreign_agent: str, generation: int) -> VpnInformation:
+        """The same with the old foreign agent replaced by another, and nothing else (C10, F8)."""
+        segments = tuple(
+            segment._replace(near=foreign_agent) if segment.kind is not SegmentKind.ENTERPRISE else segment
+            for segment in self.segments
+        )
+        return self._replace(foreign_agent=foreign_agent, generation=generation, segments=segments)
+
+    def for_foreign_agent(self) -> VpnInformation:
+        """Without what lies beyond the home agent: a foreign agent never sees those keys (C12)."""
+        return self._replace(segments=tuple(s for s in self.segments if s.kind is not SegmentKind.ENTERPRISE))
+
+    def in_domain(self, domain: str) -> VpnInformation:
+        """Root keys become those of a visited domain, for its AAAF."""
+        return self._replace(
+            segments=tuple(with_keys(s, domain_key(s.keys, domain)) if s.keys else s for s in self.segments)
+        )
+
+    def on_leg(self) -> VpnInformation:
+        """Keys of a domain become those of the legs from its foreign agent, for that agent."""
+        segments = (
+            with_keys(s, leg_key(s.keys, s.near, s.far, self.generation)) if s.keys else s for s in self.segments
+        )
+        return self._replace(segments=tuple(segments))
+
+    def with_profile(self, profile_number: int) -> VpnInformation:
+        """Only one VPN, as a binding update posts it (D10)."""
+        return self._replace(segments=tuple(s for s in self.segments if s.profile_number == profile_number))
+
+    @property
+    def dynamic(self) -> tuple[Segment, ...]:
+        """The segments that a PCN must be told of (D10)."""
+        return tuple(segment for segment in self.segments if segment.kind is SegmentKind.DIRECT)
+
+    def same_vpns(self, other: VpnInformation) -> bool:
+        """Whether both hold the same VPNs of the same session at the same place."""
+        return (
+            self.session_id == other.session_id
+            and self.foreign_agent == other.foreign_agent
+            and self.segments == other.segments
+        )
+
+    def collides_with(self, other: VpnInformation) -> bool:
+        """Whether an association of `other` must give way to another one for the same packets.
+
+        Those two cannot share a device, so the generation must change; another class alone does not ask for it.
+        """
+        before = {(s.kind, s.mobile, s.correspondent): _association(s) for s in other.segments}
+        return any(
+            _association(s) != before.get((s.kind, s.mobile, s.correspondent), _association(s)) for s in self.segments
+        )
+
+
+def with_keys(segment: Segment, keys: ProfileKeys) -> Segment:
+    """The segment with other keys."""
+    return segment._replace(keys=keys)
+
+
+def hand_off(segments: Iterable[Segment], old: str) -> tuple[Segment, ...]:
+    """What the new foreign agent asks of the old one (G21, E2.3): the same VPNs, from the old to the new.
+
+    The old agent takes the correspondent's place, so packets to the mobile leave by it. Keys are to be drawn afresh.
+    """
+    return tuple(
+        segment._replace(kind=SegmentKind.HAND_OFF, far=old, up_spi=0, down_spi=0, keys=None)
+        for segment in segments
+        if segment.kind is not SegmentKind.ENTERPRISE
+    )
+
+
+def _association(segment: Segment) -> tuple[object, ...]:
+    keys = segment.keys
+    return (segment.far, segment.security, segment.share, segment.up_spi, segment.down_spi, keys)
+
+
+def flow_of(segment: Segment) -> str:
+    """The name of the segment's VPN on its gateways."""
+    name = naming.hand_off_name if segment.kind is SegmentKind.HAND_OFF else naming.flow_name
+    return name(segment.profile_number, segment.nai)
