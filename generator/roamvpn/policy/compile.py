@@ -196,6 +196,9 @@ def add(state: GatewayState, contribution: Contribution) -> None:
         state.legs[leg.name] = leg
         if peer is None and keys is not None:
             state.secrets[leg.name] = keys
+        else:
+            # one of the same name may have had an association, and a key, of its own
+            state.secrets.pop(leg.name, None)
     if peer is not None:
         # shared by several users: counted, and gone only with the last (F7)
         state.references[peer.name] = state.references.get(peer.name, 0) + 1

@@ -170,19 +170,22 @@ class LegCompiler:
 
     def _peer(self, segment: Segment, owner: str, *, up: bool) -> Peer:
         here, there = (segment.near, segment.far) if up else (segment.far, segment.near)
-        key = (here, there, segment.security, owner, up)
+        key = (here, there, segment.security, owner)
         found = self._peers.get(key)
         if found is None:
-            found = self._peers[key] = self._new_peer(segment.security, here, there, owner, up=up)
+            found = self._peers[key] = self._new_peer(segment.security, here, there, owner)
         return found
 
-    def _new_peer(self, security: Security, here: str, there: str, owner: str, *, up: bool) -> Peer:
+    def _new_peer(self, security: Security, here: str, there: str, owner: str) -> Peer:
         near, far = self._nodes[here], self._nodes[there]
         sla = near.sla or far.sla
         device, mark = naming.shared_device(security, far.number)
         associated = security is not Security.ENCAPSULATION
         keying = sla.keying if sla is not None else Keying.IKE
         up_spi, down_spi = (sla.up_spi or 0, sla.down_spi or 0) if sla is not None else (0, 0)
+        # two gateways may each be foreign agent to one user and correspondent's side to another, so what they share
+        # has a direction of its own: up is towards the enterprise, else towards the higher number
+        up = far.static if sla is not None else near.number < far.number
         return Peer(
             name=naming.peer_name(security, there),
             owner=owner,

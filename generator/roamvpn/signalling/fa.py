@@ -1,0 +1,495 @@
+"""The foreign agent (A5, B19, B20, D6 to D13): registers mobiles, serves them, and hands them off.
+
+A visitor's entry holds what is served, what is being asked for, and both kinds of hand-off tunnel: the one by which
+packets go on to where the user went, and those by which they come from where he was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from roamvpn.policy.information import flow_of, hand_off, with_keys
+from roamvpn.policy.keys import KeyGenerator
+from roamvpn.signalling.correspondence import Case
+from roamvpn.signalling.effects import Alarm, Apply, Send
+from roamvpn.signalling.machine import answer, applied
+from roamvpn.signalling.messages import (
+    REPLY_CODES,
+    Address,
+    Ama,
+    Amr,
+    Applied,
+    Ba,
+    Bu,
+    Code,
+    InstanceId,
+    NodeRole,
+    RegRep,
+    RegReq,
+    Result,
+    Timer,
+)
+from roamvpn.signalling.settings import MS
+from roamvpn.tables.types import Word
+
+if TYPE_CHECKING:
+    from roamvpn.policy.information import VpnInformation
+    from roamvpn.policy.keys import Entropy
+    from roamvpn.policy.legs import Contribution
+    from roamvpn.signalling.effects import Effect
+    from roamvpn.signalling.machine import Surroundings
+    from roamvpn.signalling.messages import Event
+
+
+class Stage(Word):
+    """What a registration waits for."""
+
+    AAA = "aaa"
+    HOME_AGENT = "home agent"
+    TUNNELS = "tunnels"
+    OLD_AGENTS = "old agents"
+
+
+class Registration(NamedTuple):
+    """A registration under way.
+
+    `fresh` is VPN information that the AAA has set and nobody has applied yet: the flag "cache updated" of S208 and
+    S220, which is of the session, set at the AMA, consumed at the reply (D6, D12).
+    """
+
+    request: RegReq
+    stage: Stage
+    deadline: int
+    fresh: VpnInformation | None = None
+    prepared: tuple[Contribution, ...] = ()
+    lifetime: int = 0
+    old_fas: tuple[str, ...] = ()
+    local: bool = False
+
+    @property
+    def asked(self) -> type:
+        """The message by which the answer from home comes."""
+        return RegRep if self.local else Ama
+
+
+class Incoming(NamedTuple):
+    """A hand-off tunnel from an old foreign agent, or just the duty to tell that agent that the user has left.
+
+    Until it is acknowledged the binding update is repeated, at `again_at`; then the tunnel lives to `until`.
+    """
+
+    old_fa: str
+    seq: int
+    information: VpnInformation | None
+    until: int
+    again_at: int | None
+    attempts: int = 0
+    legs: tuple[Contribution, ...] = ()
+
+
+class Outgoing(NamedTuple):
+    """The hand-off tunnel to the foreign agent where the user is now."""
+
+    new_fa: str
+    seq: int
+    information: VpnInformation
+    until: int
+    acknowledged: bool = False
+    legs: tuple[Contribution, ...] = ()
+
+
+class Visitor(NamedTuple):
+    """One user at this foreign agent, or on his way to it or from it."""
+
+    nai: str
+    seq: int = 0
+    serving: VpnInformation | None = None
+    expires: int = 0
+    registration: Registration | None = None
+    outgoing: Outgoing | None = None
+    incoming: tuple[Incoming, ...] = ()
+    legs: tuple[Contribution, ...] = ()
+
+    @property
+    def contributions(self) -> tuple[Contribution, ...]:
+        """All that is set for this user."""
+        out = self.outgoing.legs if self.outgoing is not None else ()
+        return (*self.legs, *out, *(leg for each in self.incoming for leg in each.legs))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to know."""
+        return self.serving is None and self.registration is None and self.outgoing is None and not self.incoming
+
+
+class Fa:
+    """The foreign agent's machine. `entropy` draws the keys of hand-off tunnels."""
+
+    role = NodeRole.FA
+    durable = True
+    entry = Visitor
+
+    def __init__(self, surroundings: Surroundings, entropy: Entropy) -> None:
+        self._name = surroundings.name
+        self._here = Address(NodeRole.FA, surroundings.name)
+        self._directory = surroundings.directory
+        self._legs = surroundings.legs
+        self._settings = surroundings.settings
+        self._keys = KeyGenerator(entropy)
+
+    def key(self, event: Event) -> str:
+        """By user."""
+        return event.key if isinstance(event, Timer) else event.nai
+
+    def handle(self, entry: Visitor | None, event: Event, now: int) -> tuple[Visitor | None, list[Effect]]:
+        """S205 to S212."""
+        if isinstance(event, RegReq):
+            changed, effects = self._request(entry or Visitor(event.nai), event, now)
+        elif isinstance(event, Bu):
+            changed, effects = self._bu(entry or Visitor(event.nai), event, now)
+        elif entry is None:
+            return None, []
+        elif isinstance(event, Ama):
+            changed, effects = self._ama(entry, event, now)
+        elif isinstance(event, Applied):
+            changed, effects = self._applied(entry, event, now)
+        elif isinstance(event, RegRep):
+            changed, effects = self._reply(entry, event, now)
+        elif isinstance(event, Ba):
+            changed, effects = self._ba(entry, event, now)
+        elif isinstance(event, Timer):
+            changed, effects = self._timer(entry, now)
+        else:
+            return entry, []
+        return (None if changed.empty else changed), effects
+
+    # the mobile asks
+
+    def _request(self, entry: Visitor, request: RegReq, now: int) -> tuple[Visitor, list[Effect]]:
+        newest = max(entry.seq, entry.registration.request.seq if entry.registration is not None else 0)
+        if request.seq <= newest:
+            return entry, []
+        held, old_fa = None, request.old_fa
+        if entry.serving is not None and old_fa in (None, self._name):
+            # he is here already: a refresh, a service update, or good-bye
+            held, old_fa = InstanceId.of(entry.serving), self._name
+        request = request._replace(old_fa=old_fa, care_of=None, held=held)
+        effects = self._withdrawal(entry.registration)
+        return self._ask(entry, request, now, effects, received=RegReq)
+
+    def _ask(
+        self, entry: Visitor, request: RegReq, now: int, effects: list[Effect], received: type
+    ) -> tuple[Visitor, list[Effect]]:
+        server = self._directory.aaa_of(self._name, entry.nai)
+        if server is None or not self._directory.is_home_agent(request.home_agent):
+            refusal = answer(
+                self.role, RegReq, Case.REFUSED, entry.nai, RegRep(entry.nai, request.seq, Code.FA_PROHIBITED)
+            )
+            return entry._replace(registration=None), [*effects, refusal]
+        deadline = now + self._settings.request_timeout * MS
+        entry = entry._replace(registration=Registration(request, Stage.AAA, deadline))
+        amr = Amr(entry.nai, request.seq, self._name, request)
+        if server.role is NodeRole.AAAH:
+            return entry, [*effects, Send(server, amr)]
+        case = Case.ANY if received is RegReq else Case.ANEW
+        return entry, [*effects, answer(self.role, received, case, server.name, amr)]
+
+    # the AAA answers
+
+    def _ama(self, entry: Visitor, ama: Ama, now: int) -> tuple[Visitor, list[Effect]]:
+        registration = entry.registration
+        if registration is None or registration.stage is not Stage.AAA or registration.request.seq != ama.seq:
+            return entry, []
+        if ama.result is not Result.SUCCESS:
+            code = ama.reply.code if ama.reply is not None else REPLY_CODES[ama.result]
+            return self._failed(entry, code, Ama, Case.REFUSED)
+        # S208: store the VPN information, set "cache updated"
+        registration = registration._replace(fresh=ama.information)
+        if ama.reply is None:
+            return self._local(entry, registration)
+        registration = registration._replace(old_fas=ama.old_fas, lifetime=ama.reply.lifetime)
+        if not registration.request.lifetime:
+            return self._gone(entry, registration, now)
+        return self._consume(entry, registration, now)
+
+    def _local(self, entry: Visitor, registration: Registration) -> tuple[Visitor, list[Effect]]:
+        """S209, S213, S217 with G20: an answer from the domain's cache; the home agent is asked directly."""
+        fresh, request = registration.fresh, registration.request
+        if fresh is None:
+            return entry, []
+        effects: list[Effect] = []
+        prepared: tuple[Contribution, ...] = ()
+        if self._settings.prepares and fresh != entry.serving:
+            prepared = tuple(each for each in self._compiled(fresh) if each not in entry.legs)
+            if prepared:
+                effects.append(Apply(entry.nai, request.seq, prepare=prepared))
+        asked = request._replace(care_of=self._name, held=InstanceId.of(fresh))
+        effects.append(answer(self.role, Ama, Case.LOCAL, request.home_agent, asked))
+        registration = registration._replace(stage=Stage.HOME_AGENT, prepared=prepared, local=True)
+        return entry._replace(registration=registration), effects
+
+    # the home agent answers
+
+    def _reply(self, entry: Visitor, reply: RegRep, now: int) -> tuple[Visitor, list[Effect]]:
+        registration = entry.registration
+        if registration is None or registration.stage is not Stage.HOME_AGENT or registration.request.seq != reply.seq:
+            return entry, []
+        if reply.code is Code.HA_UNSPECIFIED and registration.local:
+            # G26: what this domain remembers does not fit; as an initial registration, then
+            effects = self._withdrawal(registration)
+            request = registration.request._replace(old_fa=None, held=None)
+            return self._ask(entry, request, now, effects, received=RegRep)
+        if reply.code is not Code.ACCEPTED:
+            return self._failed(entry, reply.code, RegRep, Case.REFUSED)
+        registration = registration._replace(old_fas=reply.old_fas, lifetime=reply.lifetime)
+        return self._consume(entry, registration, now)
+
+    def _consume(self, entry: Visitor, registration: Registration, now: int) -> tuple[Visitor, list[Effect]]:
+        """S220: with the flag S216, tunnels; without it S217. The flag is cleared."""
+        settings = self._settings
+        fresh, seq, prepared = registration.fresh, registration.request.seq, registration.prepared
+        before = entry.contributions
+        entry = entry._replace(seq=seq, expires=now + registration.lifetime * MS)
+        if fresh is not None:
+            legs = entry.legs if fresh == entry.serving else self._compiled(fresh)
+            # G25: back while the hand-off tunnel stands: that goes first
+            entry = entry._replace(serving=fresh, legs=legs, outgoing=None)
+            entry = entry._replace(incoming=self._incoming(entry, fresh, registration, now))
+        deadline = now + settings.request_timeout * MS
+        registration = registration._replace(stage=Stage.TUNNELS, fresh=None, prepared=(), deadline=deadline)
+        entry = entry._replace(registration=registration)
+        # who has prepared is waited for: then the others, who learn last, bring the associations up
+        initiate = not (registration.local and settings.prepares)
+        after = entry.contributions
+        apply = applied(entry.nai, seq, before, after, prepared, initiate=initiate, wait=True)
+        return (entry, [apply]) if apply is not None else self._tell(entry, registration, now)
+
+    def _gone(self, entry: Visitor, registration: Registration, now: int) -> tuple[Visitor, list[Effect]]:
+        """Deregistered: everything of the session goes (F10, G25), here and at agents that have not heard of it."""
+        seq, before = registration.request.seq, entry.contributions
+        until = now + self._settings.max_lifetime * MS
+        duties = tuple(Incoming(old, seq, None, until, again_at=now) for old in registration.old_fas)
+        entry = entry._replace(seq=seq, serving=None, legs=(), outgoing=None, incoming=duties)
+        apply = applied(entry.nai, seq, before, entry.contributions)
+        entry, effects = self._tell(entry, registration, now)
+        return entry, [apply, *effects] if apply is not None else effects
+
+    def _failed(self, entry: Visitor, code: Code, received: type, case: Case) -> tuple[Visitor, list[Effect]]:
+        registration = entry.registration
+        effects = self._withdrawal(registration)
+        if registration is not None:
+            reply = RegRep(entry.nai, registration.request.seq, code)
+            effects.append(answer(self.role, received, case, entry.nai, reply))
+        return entry._replace(registration=None), effects
+
+    def _withdrawal(self, registration: Registration | None) -> list[Effect]:
+        """What was prepared for a registration that comes to nothing."""
+        if registration is None or not registration.prepared:
+            return []
+        return [Apply(registration.request.nai, registration.request.seq, withdrawn=registration.prepared)]
+
+    def _applied(self, entry: Visitor, event: Applied, now: int) -> tuple[Visitor, list[Effect]]:
+        """The tunnels stand: the old agents, or the mobile, may be told (F3, E2.5)."""
+        registration, outgoing = entry.registration, entry.outgoing
+        failed = [] if event.ok else [Alarm(entry.nai, f"{self._name} could not set its tunnels")]
+        if outgoing is not None and outgoing.seq == event.seq and not outgoing.acknowledged:
+            ba = Ba(entry.nai, outgoing.seq, self._here, Code.ACCEPTED if event.ok else Code.HA_UNSPECIFIED)
+            entry = entry._replace(outgoing=outgoing._replace(acknowledged=True))
+            return entry, [*failed, answer(self.role, Bu, Case.ANY, outgoing.new_fa, ba)]
+        if registration is None or registration.stage is not Stage.TUNNELS or registration.request.seq != event.seq:
+            return entry, []
+        if failed:
+            entry, effects = self._failed(entry, Code.FA_RESOURCES, registration.asked, Case.REFUSED)
+            return entry, [*failed, *effects]
+        return self._tell(entry, registration, now)
+
+    # the old agents
+
+    def _incoming(
+        self, entry: Visitor, fresh: VpnInformation, registration: Registration, now: int
+    ) -> tuple[Incoming, ...]:
+        """A copy of the profiles for each agent that was left: source GW the old, destination GW this one (E2.3)."""
+        seq, until = registration.request.seq, now + registration.lifetime * MS
+        again_at = now + self._settings.request_timeout * MS
+        kept = tuple(each for each in entry.incoming if each.old_fa not in registration.old_fas)
+        return (*kept, *(self._handed_off(fresh, old, seq, until, again_at) for old in registration.old_fas))
+
+    def _handed_off(self, fresh: VpnInformation, old: str, seq: int, until: int, again_at: int) -> Incoming:
+        segments = []
+        for segment in hand_off(fresh.segments, old):
+            keys = None
+            if segment.own:
+                ends = (old, self._name)
+                keys = self._keys.hand_off(fresh.session_id, flow_of(segment), ends, fresh.generation)
+            segments.append(with_keys(segment, keys) if keys is not None else segment)
+        information = fresh._replace(segments=tuple(segments))
+        return Incoming(old, seq, information, until, again_at, legs=self._near_ends(information))
+
+    def _tell(self, entry: Visitor, registration: Registration, now: int) -> tuple[Visitor, list[Effect]]:
+        """S217: binding updates to the agents that were left, or at once the reply to the mobile."""
+        seq = registration.request.seq
+        due = [each for each in entry.incoming if each.seq == seq and each.again_at is not None]
+        if not due:
+            return self._done(entry, registration, registration.asked, Case.NO_OLD)
+        effects: list[Effect] = [
+            answer(self.role, registration.asked, Case.OLD, each.old_fa, self._new_bu(entry.nai, each)) for each in due
+        ]
+        waiting = registration._replace(stage=Stage.OLD_AGENTS, deadline=now + self._settings.ba_timeout * MS)
+        return entry._replace(incoming=self._sent(entry.incoming, due, now), registration=waiting), effects
+
+    def _new_bu(self, nai: str, incoming: Incoming) -> Bu:
+        lifetime = self._settings.hand_off if incoming.information is not None else 0
+        return Bu(nai, incoming.seq, self._here, lifetime, 0, incoming.information, ready=True)
+
+    def _sent(self, incoming: tuple[Incoming, ...], due: list[Incoming], now: int) -> tuple[Incoming, ...]:
+        return tuple(
+            each._replace(attempts=each.attempts + 1, again_at=now + self._settings.pause(each.attempts))
+            if each in due
+            else each
+            for each in incoming
+        )
+
+    def _ba(self, entry: Visitor, ba: Ba, now: int) -> tuple[Visitor, list[Effect]]:
+        before = entry.contributions
+        incoming = []
+        for each in entry.incoming:
+            if (each.old_fa, each.seq) != (ba.sender.name, ba.seq) or each.again_at is None:
+                incoming.append(each)
+            elif ba.status is Code.ACCEPTED and each.information is not None:
+                # the old agent counts from when it heard of it, which was before now
+                incoming.append(each._replace(again_at=None, until=now + self._settings.hand_off * MS))
+            # else it has nothing to hand off
+        entry = entry._replace(incoming=tuple(incoming))
+        apply = applied(entry.nai, ba.seq, before, entry.contributions)
+        effects: list[Effect] = [apply] if apply is not None else []
+        registration = entry.registration
+        if registration is None or registration.stage is not Stage.OLD_AGENTS:
+            return entry, effects
+        seq = registration.request.seq
+        if any(each.seq == seq and each.again_at is not None for each in entry.incoming):
+            return entry, effects
+        entry, last = self._done(entry, registration, Ba, Case.ACKNOWLEDGED)
+        return entry, [*effects, *last]
+
+    def _done(
+        self, entry: Visitor, registration: Registration, received: type, case: Case
+    ) -> tuple[Visitor, list[Effect]]:
+        """F3: the reply to the mobile, always last."""
+        reply = RegRep(entry.nai, registration.request.seq, Code.ACCEPTED, registration.lifetime)
+        return entry._replace(registration=None), [answer(self.role, received, case, entry.nai, reply)]
+
+    # the user went elsewhere
+
+    def _bu(self, entry: Visitor, bu: Bu, now: int) -> tuple[Visitor, list[Effect]]:
+        """S219: destination GW := the new foreign agent; what was set for this user goes (F4)."""
+        outgoing, registration = entry.outgoing, entry.registration
+        effects: list[Effect] = []
+        if registration is not None and registration.request.seq < bu.seq:
+            effects += self._withdrawal(registration)
+            entry = entry._replace(registration=None)
+        if outgoing is not None and outgoing.seq == bu.seq:
+            # a repetition; if the tunnel is not up yet, the acknowledgement comes with it
+            return entry, [*effects, self._acknowledge(bu, Code.ACCEPTED)] if outgoing.acknowledged else effects
+        served = entry.serving is not None or (outgoing is not None and outgoing.new_fa == bu.sender.name)
+        if not served or bu.seq <= entry.seq:
+            return entry, [*effects, self._acknowledge(bu, Code.STALE)]
+        before = entry.contributions
+        onward = self._outgoing(bu, now) if bu.lifetime and bu.information is not None else None
+        # tunnels from the agent that he went back to have nothing to carry any more
+        incoming = tuple(each for each in entry.incoming if each.old_fa != bu.sender.name)
+        entry = entry._replace(seq=bu.seq, serving=None, legs=(), outgoing=onward, incoming=incoming)
+        waits = onward is not None and bool(onward.legs)
+        apply = applied(bu.nai, bu.seq, before, entry.contributions, initiate=bu.ready, wait=waits)
+        if apply is not None:
+            effects.append(apply)
+        if waits:
+            return entry, effects
+        if onward is not None:
+            entry = entry._replace(outgoing=onward._replace(acknowledged=True))
+        return entry, [*effects, self._acknowledge(bu, Code.ACCEPTED)]
+
+    def _outgoing(self, bu: Bu, now: int) -> Outgoing | None:
+        information = bu.information
+        if information is None:
+            return None
+        until = now + min(bu.lifetime, self._settings.hand_off) * MS
+        return Outgoing(bu.sender.name, bu.seq, information, until, legs=self._far_ends(information))
+
+    def _acknowledge(self, bu: Bu, status: Code) -> Effect:
+        return answer(self.role, Bu, Case.ANY, bu.sender.name, Ba(bu.nai, bu.seq, self._here, status))
+
+    # time
+
+    def _timer(self, entry: Visitor, now: int) -> tuple[Visitor, list[Effect]]:
+        before = entry.contributions
+        effects: list[Effect] = []
+        if entry.serving is not None and now >= entry.expires:
+            entry = entry._replace(serving=None, legs=())
+        if entry.outgoing is not None and now >= entry.outgoing.until:
+            entry = entry._replace(outgoing=None)
+        entry = entry._replace(incoming=tuple(each for each in entry.incoming if each.until > now))
+        apply = applied(entry.nai, entry.seq, before, entry.contributions)
+        if apply is not None:
+            effects.append(apply)
+        registration = entry.registration
+        if registration is not None and now >= registration.deadline:
+            entry, late = self._late(entry, registration)
+            effects += late
+        due = [each for each in entry.incoming if each.again_at is not None and now >= each.again_at]
+        for each in due:
+            effects.append(answer(self.role, Timer, Case.OLD, each.old_fa, self._new_bu(entry.nai, each)))
+        return entry._replace(incoming=self._sent(entry.incoming, due, now)), effects
+
+    def _late(self, entry: Visitor, registration: Registration) -> tuple[Visitor, list[Effect]]:
+        if registration.stage is not Stage.OLD_AGENTS:
+            return self._failed(entry, Code.FA_TIMEOUT, Timer, Case.LATE)
+        # G25: the reply goes out, an alarm is raised, the binding update is repeated
+        missing = ", ".join(each.old_fa for each in entry.incoming if each.again_at is not None)
+        alarm = Alarm(entry.nai, f"no binding acknowledgement from {missing}: it is asked again")
+        entry, effects = self._done(entry, registration, Timer, Case.LATE)
+        return entry, [alarm, *effects]
+
+    def deadline(self, entry: Visitor) -> int | None:
+        """The end of patience, of the visit, of a hand-off tunnel; or the next repetition."""
+        times = [entry.expires] if entry.serving is not None else []
+        if entry.registration is not None:
+            times.append(entry.registration.deadline)
+        if entry.outgoing is not None:
+            times.append(entry.outgoing.until)
+        for each in entry.incoming:
+            times.append(each.until if each.again_at is None else min(each.until, each.again_at))
+        return min(times, default=None)
+
+    # what is set here
+
+    def restored(self, entry: Visitor) -> Visitor:
+        """With its legs; what was being set is set before anything is answered."""
+        outgoing = entry.outgoing
+        if outgoing is not None:
+            outgoing = outgoing._replace(legs=self._far_ends(outgoing.information), acknowledged=True)
+        incoming = tuple(
+            each._replace(legs=self._near_ends(each.information)) if each.information is not None else each
+            for each in entry.incoming
+        )
+        legs = self._compiled(entry.serving) if entry.serving is not None else ()
+        return entry._replace(outgoing=outgoing, incoming=incoming, legs=legs)
+
+    def contributions(self, entry: Visitor) -> tuple[Contribution, ...]:
+        """All that is set for this user."""
+        return entry.contributions
+
+    def _compiled(self, information: VpnInformation) -> tuple[Contribution, ...]:
+        generation, agent = information.generation, information.foreign_agent
+        return tuple(
+            self._legs.near_end(segment, generation, segment.keys, agent)
+            for segment in information.segments
+            if not segment.empty
+        )
+
+    def _near_ends(self, information: VpnInformation) -> tuple[Contribution, ...]:
+        generation = information.generation
+        return tuple(self._legs.near_end(each, generation, each.keys, None) for each in information.segments)
+
+    def _far_ends(self, information: VpnInformation) -> tuple[Contribution, ...]:
+        generation = information.generation
+        return tuple(self._legs.far_end(each, generation, each.keys) for each in information.segments)

@@ -1,0 +1,374 @@
+"""The home agent (A6, B21, D8 to D11): the mobility binding, and the anchor of static VPNs.
+
+Of all nodes the home agent alone sees every move, so it decides: it orders registrations by their sequence,
+gives the session its generations, and knows which foreign agents may not have heard yet that they were left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from roamvpn.policy.paths import SegmentKind
+from roamvpn.signalling.correspondence import Case
+from roamvpn.signalling.effects import Alarm
+from roamvpn.signalling.machine import answer, applied, earliest
+from roamvpn.signalling.messages import (
+    Address,
+    Ba,
+    Br,
+    Bu,
+    Code,
+    Haa,
+    Har,
+    InstanceId,
+    NodeRole,
+    RegRep,
+    RegReq,
+    Result,
+    Timer,
+)
+from roamvpn.signalling.settings import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from roamvpn.policy.information import VpnInformation
+    from roamvpn.policy.legs import Contribution
+    from roamvpn.signalling.effects import Effect
+    from roamvpn.signalling.machine import Surroundings
+    from roamvpn.signalling.messages import Event
+
+
+class Post(NamedTuple):
+    """A binding update that a PCN has not acknowledged; repeated until it is, or nobody needs it any more."""
+
+    profile_number: int
+    pcn: str
+    seq: int
+    delete: bool
+    again_at: int
+    until: int
+    attempts: int = 0
+    ready: bool = False
+
+
+class Deferred(NamedTuple):
+    """The answer to a registration, which waits for acknowledgements (G4)."""
+
+    request: RegReq
+    aaah: str | None
+    old_fas: tuple[str, ...]
+    deadline: int
+
+
+class Left(NamedTuple):
+    """A foreign agent that was left, and until when it would hold on to the user unless told."""
+
+    foreign_agent: str
+    until: int
+
+
+class Binding(NamedTuple):
+    """One user; without `information` just how far his sequence has come."""
+
+    nai: str
+    seq: int
+    information: VpnInformation | None = None
+    expires: int = 0
+    left: tuple[Left, ...] = ()
+    posts: tuple[Post, ...] = ()
+    deferred: Deferred | None = None
+    legs: tuple[Contribution, ...] = ()
+
+
+class Ha:
+    """The home agent's machine."""
+
+    role = NodeRole.HA
+    durable = True
+    entry = Binding
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._here = Address(NodeRole.HA, surroundings.name)
+        self._legs = surroundings.legs
+        self._settings = surroundings.settings
+
+    def key(self, event: Event) -> str:
+        """By user."""
+        return event.key if isinstance(event, Timer) else event.nai
+
+    def handle(self, entry: Binding | None, event: Event, now: int) -> tuple[Binding | None, list[Effect]]:
+        """S205 to S212: AAA messages carry a registration request, which is then handled like a direct one."""
+        if isinstance(event, RegReq):
+            return self._request(entry, event, now)
+        if isinstance(event, Har):
+            return self._har(entry, event, now)
+        if entry is None:
+            return None, []
+        if isinstance(event, Ba):
+            return self._ba(entry, event)
+        if isinstance(event, Br):
+            return self._br(entry, event, now)
+        if isinstance(event, Timer):
+            return self._timer(entry, now)
+        return entry, []
+
+    # registration
+
+    def _har(self, entry: Binding | None, har: Har, now: int) -> tuple[Binding | None, list[Effect]]:
+        request, aaah = har.request, har.origin
+        if entry is not None and (har.seq < entry.seq or (har.seq == entry.seq and entry.information is None)):
+            return entry, [self._refused(request, aaah, Code.STALE)]
+        if not request.lifetime:
+            return self._deregister(entry, request, aaah, now)
+        information = har.information
+        if information is None:
+            return entry, [self._refused(request, aaah, Code.HA_UNSPECIFIED)]
+        if entry is not None and har.seq == entry.seq and entry.deferred is not None:
+            # a duplicate, whose answer waits
+            return entry, []
+        entry = entry or Binding(har.nai, 0)
+        known = entry.information
+        # S208 the posted information replaces what was cached; the generation is counted here
+        if known is None:
+            posted = information._replace(generation=0)
+        elif known.foreign_agent != information.foreign_agent or information.collides_with(
+            known.moved(information.foreign_agent, 0)
+        ):
+            posted = information._replace(generation=known.generation + 1)
+        else:
+            posted = information._replace(generation=known.generation)
+        return self._bind(entry, request, aaah, posted, now)
+
+    def _request(self, entry: Binding | None, request: RegReq, now: int) -> tuple[Binding | None, list[Effect]]:
+        """A request that the foreign agent sends itself: a move within its domain, or a refresh (G20)."""
+        agent = request.care_of
+        if agent is None:
+            return entry, []
+        if entry is not None and request.seq <= entry.seq:
+            if request.seq == entry.seq and entry.deferred is not None:
+                return entry, []
+            information = entry.information
+            if request.seq < entry.seq or information is None or information.foreign_agent != agent:
+                return entry, [self._refused(request, None, Code.STALE)]
+        known = entry.information if entry is not None else None
+        held = request.held
+        if entry is None or known is None or held is None:
+            return entry, [self._refused(request, None, Code.HA_UNSPECIFIED)]
+        same = InstanceId.of(known)
+        # S213 care-of address unchanged?
+        if agent == known.foreign_agent:
+            if held != same:
+                return entry, [self._refused(request, None, Code.HA_UNSPECIFIED)]
+            return self._bind(entry, request, None, known, now)
+        # G26: an old agent that is not the session's is not honoured
+        moving = same._replace(generation=known.generation + 1)
+        if request.old_fa != known.foreign_agent or held != moving:
+            return entry, [self._refused(request, None, Code.HA_UNSPECIFIED)]
+        # S214 only where the old care-of address stands (G2)
+        return self._bind(entry, request, None, known.moved(agent, moving.generation), now)
+
+    def _bind(
+        self, entry: Binding, request: RegReq, aaah: str | None, information: VpnInformation, now: int
+    ) -> tuple[Binding, list[Effect]]:
+        settings = self._settings
+        lifetime = min(request.lifetime, settings.max_lifetime)
+        known = entry.information
+        changed = known is None or not information.same_vpns(known) or information.generation != known.generation
+        legs = self._compiled(information) if changed else entry.legs
+        left = self._left(entry, request, information.foreign_agent, now)
+        posts = self._posts(entry, request, aaah, information, now)
+        # S216: the gateway's state; what the foreign agent has prepared can be brought up from here
+        local = aaah is None
+        apply = applied(entry.nai, request.seq, entry.legs, legs, initiate=local and settings.prepares)
+        effects: list[Effect] = [apply] if apply is not None else []
+        deferred = Deferred(request, aaah, tuple(each.foreign_agent for each in left), now + settings.ba_timeout * MS)
+        bound = Binding(entry.nai, request.seq, information, now + lifetime * MS, left, posts, deferred, legs)
+        # S215 each dynamic profile is posted to its correspondent; static ones are not
+        due = [post for post in posts if post.seq == request.seq and not post.attempts]
+        received, case = (Har, Case.DYNAMIC) if aaah is not None else (RegReq, Case.DYNAMIC)
+        for post in due:
+            effects.append(answer(self.role, received, case, post.pcn, self._bu(bound, post, now)))
+        bound = bound._replace(posts=self._sent(posts, due, now))
+        if due:
+            return bound, effects
+        return self._answered(bound, received, Case.STATIC, effects)
+
+    def _left(self, entry: Binding, request: RegReq, agent: str, now: int) -> tuple[Left, ...]:
+        """The agents that the new one is to tell (C13).
+
+        Who names the agent of this binding has been served there, so that one has told those before.
+        """
+        known = entry.information
+        served = known is not None and request.old_fa == known.foreign_agent
+        left = () if served else tuple(each for each in entry.left if each.until > now)
+        if known is not None and known.foreign_agent != agent:
+            left = (*left, Left(known.foreign_agent, entry.expires))
+        return tuple(each for each in dict.fromkeys(left) if each.foreign_agent != agent)
+
+    def _posts(
+        self, entry: Binding, request: RegReq, aaah: str | None, information: VpnInformation, now: int
+    ) -> tuple[Post, ...]:
+        until = now + min(request.lifetime, self._settings.max_lifetime) * MS
+        ready = aaah is None and self._settings.prepares
+        known = {segment.profile_number: segment for segment in entry.information.dynamic} if entry.information else {}
+        same_generation = entry.information is not None and entry.information.generation == information.generation
+        outstanding = {post.profile_number for post in entry.posts}
+        posts = []
+        for segment in information.dynamic:
+            number = segment.profile_number
+            before = known.get(number)
+            if before == segment and same_generation and number not in outstanding:
+                continue
+            if not segment.empty or (before is not None and before.far == segment.far):
+                posts.append(Post(number, segment.far, request.seq, segment.empty, now, until, ready=ready))
+        return tuple(posts)
+
+    def _deregister(
+        self, entry: Binding | None, request: RegReq, aaah: str, now: int
+    ) -> tuple[Binding | None, list[Effect]]:
+        settings = self._settings
+        if entry is None or entry.information is None:
+            gone = Binding(request.nai, request.seq, expires=now + settings.remember * MS)
+            gone = gone._replace(deferred=Deferred(request, aaah, (), now))
+            return self._answered(gone, Har, Case.STATIC, [])
+        agent = request.care_of or ""
+        left = self._left(entry, request, agent, now)
+        effects: list[Effect] = []
+        apply = applied(entry.nai, request.seq, entry.legs, ())
+        if apply is not None:
+            effects.append(apply)
+        # F10: those who hold the user's VPNs are told
+        posts = tuple(
+            Post(segment.profile_number, segment.far, request.seq, delete=True, again_at=now, until=entry.expires)
+            for segment in entry.information.dynamic
+            if not segment.empty
+        )
+        old_fas = tuple(each.foreign_agent for each in left)
+        deferred = Deferred(request, aaah, old_fas, now + settings.ba_timeout * MS)
+        # whoever asks next tells them all, should this answer not come through
+        left = (*left, Left(agent, entry.expires))
+        gone = Binding(entry.nai, request.seq, None, now + settings.remember * MS, left, posts, deferred)
+        effects += [answer(self.role, Har, Case.DYNAMIC, post.pcn, self._bu(gone, post, now)) for post in posts]
+        gone = gone._replace(posts=self._sent(posts, posts, now))
+        if posts:
+            return gone, effects
+        return self._answered(gone, Har, Case.STATIC, effects)
+
+    # binding updates
+
+    def _bu(self, entry: Binding, post: Post, now: int) -> Bu:
+        if post.delete or entry.information is None:
+            return Bu(entry.nai, post.seq, self._here, 0, post.profile_number)
+        lifetime = max((entry.expires - now) // MS, 1)
+        information = entry.information.with_profile(post.profile_number)
+        dynamic = information._replace(segments=information.dynamic)
+        return Bu(entry.nai, post.seq, self._here, lifetime, post.profile_number, dynamic, post.ready)
+
+    def _sent(self, posts: Iterable[Post], due: Iterable[Post], now: int) -> tuple[Post, ...]:
+        sent = set(due)
+        return tuple(
+            post._replace(attempts=post.attempts + 1, again_at=now + self._settings.pause(post.attempts))
+            if post in sent
+            else post
+            for post in posts
+        )
+
+    def _ba(self, entry: Binding, ba: Ba) -> tuple[Binding, list[Effect]]:
+        key = (ba.profile_number, ba.seq)
+        posts = tuple(post for post in entry.posts if (post.profile_number, post.seq) != key)
+        if len(posts) == len(entry.posts):
+            return entry, []
+        entry = entry._replace(posts=posts)
+        deferred = entry.deferred
+        if deferred is None or any(post.seq == deferred.request.seq for post in posts):
+            return entry, []
+        case = Case.FOR_HAR if deferred.aaah is not None else Case.FOR_REQUEST
+        return self._answered(entry, Ba, case, [])
+
+    def _br(self, entry: Binding, br: Br, now: int) -> tuple[Binding, list[Effect]]:
+        information = entry.information
+        wanted = information is not None and any(
+            segment.profile_number == br.profile_number and segment.far == br.sender.name and not segment.empty
+            for segment in information.dynamic
+        )
+        if not wanted or now >= entry.expires:
+            # silence: the PCN lets it end (E7.5)
+            return entry, []
+        post = Post(br.profile_number, br.sender.name, entry.seq, delete=False, again_at=now, until=now)
+        return entry, [answer(self.role, Br, Case.CACHED, br.sender.name, self._bu(entry, post, now))]
+
+    # answers
+
+    def _answered(
+        self, entry: Binding, received: type, case: Case, effects: list[Effect]
+    ) -> tuple[Binding, list[Effect]]:
+        """S217, and G4: the answer, now that tunnels stand."""
+        deferred = entry.deferred
+        if deferred is None:
+            return entry, effects
+        request = deferred.request
+        lifetime = min(request.lifetime, self._settings.max_lifetime)
+        reply = RegRep(entry.nai, request.seq, Code.ACCEPTED, lifetime, deferred.old_fas)
+        entry = entry._replace(deferred=None)
+        if deferred.aaah is None:
+            return entry, [*effects, answer(self.role, received, case, request.care_of or "", reply)]
+        generation = entry.information.generation if entry.information is not None else 0
+        haa = Haa(entry.nai, request.seq, Result.SUCCESS, reply, generation)
+        return entry, [*effects, answer(self.role, received, case, deferred.aaah, haa)]
+
+    def _refused(self, request: RegReq, aaah: str | None, code: Code) -> Effect:
+        reply = RegRep(request.nai, request.seq, code)
+        if aaah is None:
+            return answer(self.role, RegReq, Case.REFUSED, request.care_of or "", reply)
+        haa = Haa(request.nai, request.seq, Result.MIP_REPLY_FAILURE, reply)
+        return answer(self.role, Har, Case.REFUSED, aaah, haa)
+
+    # time
+
+    def _timer(self, entry: Binding, now: int) -> tuple[Binding | None, list[Effect]]:
+        effects: list[Effect] = []
+        if entry.information is not None and now >= entry.expires:
+            # F10: the registration was not refreshed; PCNs end by themselves
+            apply = applied(entry.nai, entry.seq, entry.legs, ())
+            if apply is not None:
+                effects.append(apply)
+            entry = Binding(entry.nai, entry.seq, expires=now + self._settings.remember * MS)
+        if entry.deferred is not None and now >= entry.deferred.deadline:
+            # G25: the answer goes out, an alarm is raised, the binding update is repeated
+            missing = ", ".join(sorted({post.pcn for post in entry.posts if post.seq == entry.deferred.request.seq}))
+            effects.append(Alarm(entry.nai, f"no binding acknowledgement from {missing}: it is asked again"))
+            case = Case.FOR_HAR if entry.deferred.aaah is not None else Case.FOR_REQUEST
+            entry, effects = self._answered(entry, Timer, case, effects)
+        posts = tuple(post for post in entry.posts if post.until > now)
+        due = [post for post in posts if now >= post.again_at]
+        for post in due:
+            effects.append(answer(self.role, Timer, Case.DYNAMIC, post.pcn, self._bu(entry, post, now)))
+        entry = entry._replace(posts=self._sent(posts, due, now))
+        if entry.information is None and not entry.posts and now >= entry.expires:
+            return None, effects
+        return entry, effects
+
+    def deadline(self, entry: Binding) -> int | None:
+        """The next repetition, the end of patience, the end of the binding."""
+        patience = entry.deferred.deadline if entry.deferred is not None else None
+        return earliest(patience, entry.expires, *(post.again_at for post in entry.posts))
+
+    def restored(self, entry: Binding) -> Binding:
+        """With its legs."""
+        return entry._replace(legs=self._compiled(entry.information)) if entry.information is not None else entry
+
+    def contributions(self, entry: Binding) -> tuple[Contribution, ...]:
+        """The legs towards the foreign agent and towards the enterprise."""
+        return entry.legs
+
+    def _compiled(self, information: VpnInformation) -> tuple[Contribution, ...]:
+        """Towards the enterprise first, as the seed sets them (E1.3). No data tunnel for a dynamic profile (E4.2)."""
+        legs = self._legs
+        generation, agent = information.generation, information.foreign_agent
+        near = [segment for segment in information.segments if segment.kind is SegmentKind.ENTERPRISE]
+        far = [segment for segment in information.segments if segment.kind is SegmentKind.ACCESS and not segment.empty]
+        return (
+            *(legs.near_end(segment, generation, segment.keys, agent) for segment in near),
+            *(legs.far_end(segment, generation, legs.leg_keys(segment, generation)) for segment in far),
+        )

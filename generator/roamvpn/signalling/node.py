@@ -1,0 +1,84 @@
+"""A node: its machines' tables, its gateway state, its timers. Still without I/O; a shell carries the effects out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from roamvpn.policy.compile import add, remove
+from roamvpn.signalling.effects import Apply, Store, Wake
+from roamvpn.signalling.messages import Timer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from roamvpn.signalling.effects import Effect
+    from roamvpn.signalling.machine import Machine
+    from roamvpn.signalling.messages import Event, NodeRole
+    from roamvpn.tables.gateway_state import GatewayState
+
+
+class Node:
+    """One gateway or AAA server. An event costs what its user's entry costs, however many there are."""
+
+    __slots__ = ("_armed", "machines", "name", "state", "tables")
+
+    def __init__(self, name: str, machines: Iterable[Machine[Any]], state: GatewayState | None = None) -> None:
+        """`state` is what is provisioned at the gateway, to which users' legs are added; None for an AAA server."""
+        self.name = name
+        self.machines = {machine.role: machine for machine in machines}
+        self.state = state
+        self.tables: dict[NodeRole, dict[str, Any]] = {role: {} for role in self.machines}
+        self._armed: dict[NodeRole, dict[str, int]] = {role: {} for role in self.machines}
+
+    def receive(self, role: NodeRole, event: Event, now: int) -> list[Effect]:
+        """One event for one role. What must be kept comes first among the effects, before anything is sent."""
+        machine, table = self.machines[role], self.tables[role]
+        key = machine.key(event)
+        before = table.get(key)
+        if type(event) is Timer:
+            self._armed[role].pop(key, None)
+        entry, effects = machine.handle(before, event, now)
+        if entry is not before:
+            if entry is None:
+                table.pop(key, None)
+            else:
+                table[key] = entry
+            if machine.durable:
+                effects = [Store(role, key, entry), *effects]
+        if self.state is not None:
+            for effect in effects:
+                if type(effect) is Apply:
+                    self._apply(effect)
+        if entry is not None:
+            self._arm(role, key, machine.deadline(entry), effects)
+        return effects
+
+    def restore(self, role: NodeRole, entries: Iterable[tuple[str, Any]]) -> list[Effect]:
+        """After a restart: entries read back from the store; their legs are set again, and their timers."""
+        machine, table = self.machines[role], self.tables[role]
+        effects: list[Effect] = []
+        for key, stored in entries:
+            entry = table[key] = machine.restored(stored)
+            if self.state is not None:
+                for contribution in machine.contributions(entry):
+                    add(self.state, contribution)
+            self._arm(role, key, machine.deadline(entry), effects)
+        return effects
+
+    def _apply(self, apply: Apply) -> None:
+        state = self.state
+        assert state is not None  # noqa: S101 - an AAA server applies nothing
+        for contribution in apply.set:
+            add(state, contribution)
+        for contribution in apply.delete:
+            remove(state, contribution)
+
+    def _arm(self, role: NodeRole, key: str, deadline: int | None, effects: list[Effect]) -> None:
+        # a timer that rings early finds nothing to do and is armed again, so a refresh need not move it
+        if deadline is None:
+            return
+        armed = self._armed[role]
+        at = armed.get(key)
+        if at is None or deadline < at:
+            armed[key] = deadline
+            effects.append(Wake(role, key, deadline))

@@ -1,0 +1,124 @@
+"""The proxy correspondent node (A7, B22, D13): takes binding updates for the correspondents behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from roamvpn.signalling.correspondence import Case
+from roamvpn.signalling.machine import answer, applied, earliest
+from roamvpn.signalling.messages import Address, Ba, Br, Bu, Code, NodeRole, Timer
+from roamvpn.signalling.settings import MS
+
+if TYPE_CHECKING:
+    from roamvpn.policy.information import VpnInformation
+    from roamvpn.policy.legs import Contribution
+    from roamvpn.signalling.effects import Effect
+    from roamvpn.signalling.machine import Surroundings
+    from roamvpn.signalling.messages import Event
+
+
+class PcnEntry(NamedTuple):
+    """One VPN of one user; without `information` just how far its sequence has come."""
+
+    nai: str
+    profile_number: int
+    seq: int
+    home_agent: str
+    information: VpnInformation | None
+    expires: int
+    ask_at: int | None = None
+    legs: tuple[Contribution, ...] = ()
+
+
+class Pcn:
+    """The PCN's machine; an entry is one VPN, since every VPN is posted and lapses by itself (D10, E7.5)."""
+
+    role = NodeRole.PCN
+    durable = True
+    entry = PcnEntry
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._here = Address(NodeRole.PCN, surroundings.name)
+        self._legs = surroundings.legs
+        self._settings = surroundings.settings
+
+    def key(self, event: Event) -> str:
+        """By user and profile."""
+        if isinstance(event, Timer):
+            return event.key
+        return f"{event.nai} {event.profile_number}" if isinstance(event, Bu) else event.nai
+
+    def handle(self, entry: PcnEntry | None, event: Event, now: int) -> tuple[PcnEntry | None, list[Effect]]:
+        """A binding update, or the time."""
+        if isinstance(event, Bu):
+            return self._bu(entry, event, now)
+        if isinstance(event, Timer) and entry is not None:
+            return self._timer(entry, now)
+        return entry, []
+
+    def _bu(self, entry: PcnEntry | None, bu: Bu, now: int) -> tuple[PcnEntry | None, list[Effect]]:
+        if entry is not None and bu.seq < entry.seq:
+            return entry, [self._ba(bu, Code.STALE)]
+        if entry is not None and bu.seq == entry.seq and entry.information is None and bu.lifetime:
+            # the delete of this event was here before
+            return entry, [self._ba(bu, Code.STALE)]
+        # S219 the posted information replaces what was cached
+        information = bu.information if bu.lifetime else None
+        settings = self._settings
+        end = now + (bu.lifetime if information is not None else settings.remember) * MS
+        changed = PcnEntry(bu.nai, bu.profile_number, bu.seq, bu.sender.name, information, end)
+        if information is not None:
+            changed = changed._replace(ask_at=max(now, end - settings.br_threshold * MS))
+        before = entry.legs if entry is not None else ()
+        kept = entry is not None and entry.information == information
+        changed = changed._replace(legs=before if kept else self._compiled(changed))
+        effects: list[Effect] = []
+        # S216 to S232: QoS and tunnels, this instance's old rows by the previous instance
+        apply = applied(bu.nai, bu.seq, before, changed.legs, initiate=bu.ready)
+        if apply is not None:
+            effects.append(apply)
+        return changed, [*effects, self._ba(bu, Code.ACCEPTED)]
+
+    def _timer(self, entry: PcnEntry, now: int) -> tuple[PcnEntry | None, list[Effect]]:
+        if now >= entry.expires:
+            if entry.information is None:
+                return None, []
+            # not refreshed: the VPN ends now, not at the binding request (E7.5, F10)
+            gone = entry._replace(information=None, ask_at=None, legs=())
+            gone = gone._replace(expires=now + self._settings.remember * MS)
+            apply = applied(entry.nai, entry.seq, entry.legs, ())
+            return gone, [apply] if apply is not None else []
+        if entry.ask_at is not None and now >= entry.ask_at:
+            # asked again at half of what is left, as the request or its answer may get lost
+            left = (entry.expires - now) // 2
+            br = Br(entry.nai, self._here, entry.profile_number)
+            asked = entry._replace(ask_at=now + left if left >= MS else None)
+            return asked, [answer(self.role, Timer, Case.ENDING, entry.home_agent, br)]
+        return entry, []
+
+    def deadline(self, entry: PcnEntry) -> int | None:
+        """The next question, or the end."""
+        return earliest(entry.ask_at, entry.expires)
+
+    def restored(self, entry: PcnEntry) -> PcnEntry:
+        """With its leg."""
+        return entry._replace(legs=self._compiled(entry))
+
+    def contributions(self, entry: PcnEntry) -> tuple[Contribution, ...]:
+        """The leg towards the foreign agent."""
+        return entry.legs
+
+    def _compiled(self, entry: PcnEntry) -> tuple[Contribution, ...]:
+        information = entry.information
+        if information is None:
+            return ()
+        generation = information.generation
+        return tuple(
+            self._legs.far_end(segment, generation, self._legs.leg_keys(segment, generation))
+            for segment in information.segments
+            if not segment.empty
+        )
+
+    def _ba(self, bu: Bu, status: Code) -> Effect:
+        ba = Ba(bu.nai, bu.seq, self._here, status, bu.profile_number)
+        return answer(self.role, Bu, Case.ANY, bu.sender.name, ba)
