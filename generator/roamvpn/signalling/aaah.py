@@ -152,9 +152,7 @@ class Aaah:
         if request is not None and now >= request.deadline:
             refusal = Ama(entry.nai, request.amr.seq, request.amr.origin, Result.HA_NOT_AVAILABLE)
             effects.append(self._to_relay(request.amr, Timer, Case.LATE, refusal))
-            # who asked to leave is gone in any case
-            gone = not request.amr.request.lifetime
-            entry = entry._replace(pending=None, information=None if gone else entry.information)
+            entry = entry._replace(pending=None)
         if entry.information is not None and now >= entry.expires:
             entry = entry._replace(information=None)
         if entry.information is None and entry.pending is None and now >= entry.expires:

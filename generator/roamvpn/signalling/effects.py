@@ -119,4 +119,11 @@ def change(
     """What is to be set and what deleted, by the previous instance (G16), to come from `before` to `after`."""
     if before is after:
         return (), ()
-    return tuple(c for c in after if c not in before), tuple(c for c in before if c not in after)
+    # two VPNs may lean on one peer in just the same way, so equal contributions are counted
+    old, new = list(before), []
+    for contribution in after:
+        if contribution in old:
+            old.remove(contribution)
+        else:
+            new.append(contribution)
+    return tuple(new), tuple(old)

@@ -173,6 +173,9 @@ class Fa:
         if entry.serving is not None and old_fa in (None, self._name):
             # he is here already: a refresh, a service update, or good-bye
             held, old_fa = InstanceId.of(entry.serving), self._name
+        elif old_fa == self._name:
+            # he was served here, says he; this agent knows that he was not, or no more
+            old_fa = None
         request = request._replace(old_fa=old_fa, care_of=None, held=held)
         effects = self._withdrawal(entry.registration)
         return self._ask(entry, request, now, effects, received=RegReq)
@@ -402,8 +405,8 @@ class Fa:
         apply = applied(bu.nai, bu.seq, before, entry.contributions, initiate=bu.ready, wait=waits)
         if apply is not None:
             effects.append(apply)
-        if waits:
-            return entry, effects
+            if waits:
+                return entry, effects
         if onward is not None:
             entry = entry._replace(outgoing=onward._replace(acknowledged=True))
         return entry, [*effects, self._acknowledge(bu, Code.ACCEPTED)]

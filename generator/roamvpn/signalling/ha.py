@@ -52,6 +52,15 @@ class Post(NamedTuple):
     ready: bool = False
 
 
+class Grant(NamedTuple):
+    """How long a PCN holds a VPN that was posted to it; looked at again at `check_at`, should it not have asked."""
+
+    profile_number: int
+    pcn: str
+    until: int
+    check_at: int
+
+
 class Deferred(NamedTuple):
     """The answer to a registration, which waits for acknowledgements (G4)."""
 
@@ -69,14 +78,19 @@ class Left(NamedTuple):
 
 
 class Binding(NamedTuple):
-    """One user; without `information` just how far his sequence has come."""
+    """One user; without `information` just how far his sequence has come.
+
+    `since` is the sequence number with which he came to this foreign agent.
+    """
 
     nai: str
     seq: int
+    since: int = 0
     information: VpnInformation | None = None
     expires: int = 0
     left: tuple[Left, ...] = ()
     posts: tuple[Post, ...] = ()
+    grants: tuple[Grant, ...] = ()
     deferred: Deferred | None = None
     legs: tuple[Contribution, ...] = ()
 
@@ -183,13 +197,18 @@ class Ha:
         apply = applied(entry.nai, request.seq, entry.legs, legs, initiate=local and settings.prepares)
         effects: list[Effect] = [apply] if apply is not None else []
         deferred = Deferred(request, aaah, tuple(each.foreign_agent for each in left), now + settings.ba_timeout * MS)
-        bound = Binding(entry.nai, request.seq, information, now + lifetime * MS, left, posts, deferred, legs)
+        expires = now + lifetime * MS
+        wanted = {(segment.profile_number, segment.far) for segment in information.dynamic if not segment.empty}
+        grants = tuple(each for each in entry.grants if (each.profile_number, each.pcn) in wanted)
+        stays = known is not None and known.foreign_agent == information.foreign_agent
+        since = entry.since if stays else request.seq
+        bound = Binding(entry.nai, request.seq, since, information, expires, left, posts, grants, deferred, legs)
         # S215 each dynamic profile is posted to its correspondent; static ones are not
         due = [post for post in posts if post.seq == request.seq and not post.attempts]
         received, case = (Har, Case.DYNAMIC) if aaah is not None else (RegReq, Case.DYNAMIC)
         for post in due:
             effects.append(answer(self.role, received, case, post.pcn, self._bu(bound, post, now)))
-        bound = bound._replace(posts=self._sent(posts, due, now))
+        bound = self._sent(bound, due, now)
         if due:
             return bound, effects
         return self._answered(bound, received, Case.STATIC, effects)
@@ -197,10 +216,11 @@ class Ha:
     def _left(self, entry: Binding, request: RegReq, agent: str, now: int) -> tuple[Left, ...]:
         """The agents that the new one is to tell (C13).
 
-        Who names the agent of this binding has been served there, so that one has told those before.
+        Who has had a reply since he came to the agent of this binding has been served there (F3), so that one sees to
+        those before. The mobile's own word is taken: it leaves but its own tunnels behind.
         """
         known = entry.information
-        served = known is not None and request.old_fa == known.foreign_agent
+        served = known is not None and request.answered >= entry.since
         left = () if served else tuple(each for each in entry.left if each.until > now)
         if known is not None and known.foreign_agent != agent:
             left = (*left, Left(known.foreign_agent, entry.expires))
@@ -228,12 +248,17 @@ class Ha:
         self, entry: Binding | None, request: RegReq, aaah: str, now: int
     ) -> tuple[Binding | None, list[Effect]]:
         settings = self._settings
-        if entry is None or entry.information is None:
-            gone = Binding(request.nai, request.seq, expires=now + settings.remember * MS)
-            gone = gone._replace(deferred=Deferred(request, aaah, (), now))
-            return self._answered(gone, Har, Case.STATIC, [])
         agent = request.care_of or ""
+        entry = entry or Binding(request.nai, 0)
         left = self._left(entry, request, agent, now)
+        old_fas = tuple(each.foreign_agent for each in left)
+        # whoever asks next tells them all, should this answer not come through
+        still = Left(agent, entry.expires if entry.information is not None else now)
+        deferred = Deferred(request, aaah, old_fas, now + settings.ba_timeout * MS)
+        gone = Binding(entry.nai, request.seq, expires=now + settings.remember * MS, left=(*left, still))
+        gone = gone._replace(deferred=deferred, posts=entry.posts)
+        if entry.information is None:
+            return self._answered(gone, Har, Case.STATIC, [])
         effects: list[Effect] = []
         apply = applied(entry.nai, request.seq, entry.legs, ())
         if apply is not None:
@@ -244,13 +269,9 @@ class Ha:
             for segment in entry.information.dynamic
             if not segment.empty
         )
-        old_fas = tuple(each.foreign_agent for each in left)
-        deferred = Deferred(request, aaah, old_fas, now + settings.ba_timeout * MS)
-        # whoever asks next tells them all, should this answer not come through
-        left = (*left, Left(agent, entry.expires))
-        gone = Binding(entry.nai, request.seq, None, now + settings.remember * MS, left, posts, deferred)
+        gone = gone._replace(posts=posts)
         effects += [answer(self.role, Har, Case.DYNAMIC, post.pcn, self._bu(gone, post, now)) for post in posts]
-        gone = gone._replace(posts=self._sent(posts, posts, now))
+        gone = self._sent(gone, posts, now)
         if posts:
             return gone, effects
         return self._answered(gone, Har, Case.STATIC, effects)
@@ -265,14 +286,23 @@ class Ha:
         dynamic = information._replace(segments=information.dynamic)
         return Bu(entry.nai, post.seq, self._here, lifetime, post.profile_number, dynamic, post.ready)
 
-    def _sent(self, posts: Iterable[Post], due: Iterable[Post], now: int) -> tuple[Post, ...]:
+    def _sent(self, entry: Binding, due: Iterable[Post], now: int) -> Binding:
+        """Note what was sent: when to repeat it, and how long the PCN then holds the VPN."""
         sent = set(due)
-        return tuple(
+        if not sent:
+            return entry
+        posts = tuple(
             post._replace(attempts=post.attempts + 1, again_at=now + self._settings.pause(post.attempts))
             if post in sent
             else post
-            for post in posts
+            for post in entry.posts
         )
+        # between the PCN's own question and the end
+        check_at = entry.expires - self._settings.br_threshold * MS // 2
+        numbers = {post.profile_number for post in sent}
+        grants = [each for each in entry.grants if each.profile_number not in numbers]
+        grants += [Grant(p.profile_number, p.pcn, entry.expires, max(check_at, now)) for p in sent if not p.delete]
+        return entry._replace(posts=posts, grants=tuple(sorted(grants)))
 
     def _ba(self, entry: Binding, ba: Ba) -> tuple[Binding, list[Effect]]:
         key = (ba.profile_number, ba.seq)
@@ -295,8 +325,29 @@ class Ha:
         if not wanted or now >= entry.expires:
             # silence: the PCN lets it end (E7.5)
             return entry, []
-        post = Post(br.profile_number, br.sender.name, entry.seq, delete=False, again_at=now, until=now)
-        return entry, [answer(self.role, Br, Case.CACHED, br.sender.name, self._bu(entry, post, now))]
+        asked = self._posted_again(entry, [(br.profile_number, br.sender.name)], now)
+        return self._send_due(asked, now, [], Br, Case.CACHED)
+
+    def _posted_again(self, entry: Binding, what: Iterable[tuple[int, str]], now: int) -> Binding:
+        """Posts of VPNs that stay as they are, for longer; those that are on their way already cover it."""
+        under_way = {(post.profile_number, post.pcn) for post in entry.posts}
+        fresh = [
+            Post(*each, entry.seq, delete=False, again_at=now, until=entry.expires)
+            for each in what
+            if each not in under_way
+        ]
+        again = [
+            post._replace(again_at=now, until=entry.expires) if (post.profile_number, post.pcn) in set(what) else post
+            for post in entry.posts
+        ]
+        return entry._replace(posts=(*again, *fresh))
+
+    def _send_due(
+        self, entry: Binding, now: int, effects: list[Effect], received: type, case: Case
+    ) -> tuple[Binding, list[Effect]]:
+        due = [post for post in entry.posts if now >= post.again_at]
+        effects += [answer(self.role, received, case, post.pcn, self._bu(entry, post, now)) for post in due]
+        return self._sent(entry, due, now), effects
 
     # answers
 
@@ -340,11 +391,15 @@ class Ha:
             effects.append(Alarm(entry.nai, f"no binding acknowledgement from {missing}: it is asked again"))
             case = Case.FOR_HAR if entry.deferred.aaah is not None else Case.FOR_REQUEST
             entry, effects = self._answered(entry, Timer, case, effects)
-        posts = tuple(post for post in entry.posts if post.until > now)
-        due = [post for post in posts if now >= post.again_at]
-        for post in due:
-            effects.append(answer(self.role, Timer, Case.DYNAMIC, post.pcn, self._bu(entry, post, now)))
-        entry = entry._replace(posts=self._sent(posts, due, now))
+        entry = entry._replace(posts=tuple(post for post in entry.posts if post.until > now))
+        overdue = [grant for grant in entry.grants if now >= grant.check_at]
+        if overdue:
+            # the registration was refreshed, and the PCN has not asked: it or its question was lost
+            longer = [(each.profile_number, each.pcn) for each in overdue if entry.expires > each.until]
+            later = (each._replace(check_at=each.until) for each in overdue if each.check_at < each.until)
+            entry = entry._replace(grants=tuple(sorted((*(g for g in entry.grants if g not in overdue), *later))))
+            entry = self._posted_again(entry, longer, now)
+        entry, effects = self._send_due(entry, now, effects, Timer, Case.DYNAMIC)
         if entry.information is None and not entry.posts and now >= entry.expires:
             return None, effects
         return entry, effects
@@ -352,7 +407,8 @@ class Ha:
     def deadline(self, entry: Binding) -> int | None:
         """The next repetition, the end of patience, the end of the binding."""
         patience = entry.deferred.deadline if entry.deferred is not None else None
-        return earliest(patience, entry.expires, *(post.again_at for post in entry.posts))
+        posts = (post.again_at for post in entry.posts)
+        return earliest(patience, entry.expires, *posts, *(grant.check_at for grant in entry.grants))
 
     def restored(self, entry: Binding) -> Binding:
         """With its legs."""

@@ -105,7 +105,8 @@ class InstanceId(NamedTuple):
 class RegReq(NamedTuple):
     """Registration request. `old_fa` is the previous foreign agent notification (optim-09), as the mobile says.
 
-    `care_of` and `held` are set by the foreign agent where it asks the home agent directly.
+    `answered` is the `seq` of the last registration whose reply the mobile has had, as with the nonces of RFC 5944
+    section 5.7.2. `care_of` and `held` are set by the foreign agent where it asks the home agent directly.
     """
 
     nai: str
@@ -114,6 +115,7 @@ class RegReq(NamedTuple):
     lifetime: int
     old_fa: str | None = None
     update: ServiceUpdate | None = None
+    answered: int = 0
     care_of: str | None = None
     held: InstanceId | None = None
 

@@ -68,7 +68,7 @@ class Pcn:
         end = now + (bu.lifetime if information is not None else settings.remember) * MS
         changed = PcnEntry(bu.nai, bu.profile_number, bu.seq, bu.sender.name, information, end)
         if information is not None:
-            changed = changed._replace(ask_at=max(now, end - settings.br_threshold * MS))
+            changed = changed._replace(ask_at=self._ask_at(end, now))
         before = entry.legs if entry is not None else ()
         kept = entry is not None and entry.information == information
         changed = changed._replace(legs=before if kept else self._compiled(changed))
@@ -84,17 +84,25 @@ class Pcn:
             if entry.information is None:
                 return None, []
             # not refreshed: the VPN ends now, not at the binding request (E7.5, F10)
-            gone = entry._replace(information=None, ask_at=None, legs=())
-            gone = gone._replace(expires=now + self._settings.remember * MS)
+            # One sequence less, so that the binding update may still come and set it up again
+            until = now + self._settings.remember * MS
+            gone = PcnEntry(entry.nai, entry.profile_number, entry.seq - 1, entry.home_agent, None, until)
             apply = applied(entry.nai, entry.seq, entry.legs, ())
             return gone, [apply] if apply is not None else []
         if entry.ask_at is not None and now >= entry.ask_at:
             # asked again at half of what is left, as the request or its answer may get lost
-            left = (entry.expires - now) // 2
             br = Br(entry.nai, self._here, entry.profile_number)
-            asked = entry._replace(ask_at=now + left if left >= MS else None)
+            asked = entry._replace(ask_at=self._ask_at(entry.expires, now))
             return asked, [answer(self.role, Timer, Case.ENDING, entry.home_agent, br)]
         return entry, []
+
+    def _ask_at(self, end: int, now: int) -> int | None:
+        """When to ask next: at the threshold, after that at half of what is left."""
+        at = end - self._settings.br_threshold * MS
+        if at > now:
+            return at
+        half = (end - now) // 2
+        return now + half if half >= MS else None
 
     def deadline(self, entry: PcnEntry) -> int | None:
         """The next question, or the end."""

@@ -6,13 +6,15 @@ run, to the last message.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from roamvpn.policy.keys import derived
 from roamvpn.signalling.effects import Order
-from roamvpn.signalling.messages import ServiceUpdate
+from roamvpn.signalling.messages import NodeRole, ServiceUpdate
 from roamvpn.signalling.settings import Settings
 from roamvpn.sim.oracle import differences
 from roamvpn.sim.world import MILLISECOND, Faults, Options, World, seconds
@@ -23,7 +25,7 @@ from roamvpn.tables.tables import Tables
 from roamvpn.tables.types import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from roamvpn.tables.records import VpnRecord
 
@@ -284,22 +286,51 @@ def run(history: History, watch: Callable[[World], None] | None = None) -> Outco
         world.options.faults = faults
         start = world.now
         for action in actions:
-            world.at(start + action.at * MILLISECOND, lambda action=action: act(world, action))
+            world.at(start + action.at * MILLISECOND, partial(act, world, action))
         world.run(start + max((action.at for action in actions), default=0) * MILLISECOND)
         heal(world)
         # after losses a refresh or two must have gone round; without, only what is under way
         quiet = seconds(2 * LIFETIME) if faults.loss else seconds(SETTINGS.request_timeout + 3)
         world.run(world.now + quiet)
+        _rest(world)
         outcome.differences = differences(world, settled=False)
         outcome.when = f"after round {number}"
         if outcome.differences:
             break
     else:
         world.run(world.now + seconds(SETTINGS.authorization + 3 * LIFETIME))
+        _rest(world)
         outcome.differences = differences(world, settled=True)
         outcome.when = "when all had settled"
     outcome.registrations, outcome.messages = world.registrations, world.messages
     return outcome
+
+
+def _rest(world: World) -> None:
+    """Terminals refresh all the time: wait for a moment when none does. If none comes, the oracle will tell."""
+    for _ in range(500):
+        if not any(mobile.waiting for mobile in world.mobiles.values()) and not _busy(world):
+            return
+        world.run(world.now + 20 * MILLISECOND)
+
+
+def _busy(world: World) -> bool:
+    """Whether any node waits for another."""
+    return any(
+        _WAITS[role](entry)
+        for node in world.nodes.values()
+        for role, table in node.tables.items()
+        for entry in table.values()
+    )
+
+
+_WAITS: dict[NodeRole, Callable[[Any], bool]] = {
+    NodeRole.FA: lambda entry: entry.registration is not None or any(each.again_at for each in entry.incoming),
+    NodeRole.HA: lambda entry: entry.deferred is not None or bool(entry.posts),
+    NodeRole.AAAH: lambda entry: entry.pending is not None,
+    NodeRole.AAAF: lambda _: False,
+    NodeRole.PCN: lambda _: False,
+}
 
 
 def act(world: World, action: Action) -> None:

@@ -33,6 +33,7 @@ class Mobile:
     waiting: bool = False
     refresh_at: int | None = None
     replies: int = 0
+    answered_seq: int = 0
     updated_seq: int = 0
     gone: bool = False
     """Signed off, and confirmed."""
@@ -53,7 +54,7 @@ class Mobile:
         self.waiting, self.asked_at = True, now
         self.attempts += 1
         lifetime = 0 if self.leaving else self.lifetime
-        return RegReq(self.nai, self.seq, self.user.home_agent, lifetime, self.named, self.update)
+        return RegReq(self.nai, self.seq, self.user.home_agent, lifetime, self.named, self.update, self.answered_seq)
 
     def answered(self, reply: RegRep, now: int) -> bool:
         """Take a reply; whether it answers what was asked last."""
@@ -64,6 +65,7 @@ class Mobile:
             return True
         self.waiting = False
         self.replies += 1
+        self.answered_seq = reply.seq
         if self.update is not None:
             self.updated_seq = reply.seq
         self.update = None

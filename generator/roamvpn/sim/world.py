@@ -97,8 +97,8 @@ class Options:
 
     settings: Settings = field(default_factory=Settings)
     latency: int = 5 * MILLISECOND
-    faults: Faults = Faults()
-    costs: Costs = Costs()
+    faults: Faults = field(default_factory=Faults)
+    costs: Costs = field(default_factory=Costs)
     lifetime: int = 1800
     durable: bool = False
     """Whether entries are kept as text for a restart; without it nodes must not crash."""
@@ -327,7 +327,7 @@ class World:
             elif type(effect) is Search:
                 self._seen(here, effect)
                 self._search(here, effect)
-            else:
+            elif type(effect) is Alarm:
                 self._seen(here, effect)
                 self.alarms.append((self.now, here.name, effect))
 
