@@ -47,11 +47,13 @@ class Edge(NamedTuple):
     share: Share
     classes: tuple[str, ...]
     users: int
+    hand_off: bool = False
 
     @property
     def kind(self) -> str:
-        """`own esp`, `shared ah`, `encapsulation only`."""
-        return "encapsulation only" if self.security is Security.ENCAPSULATION else f"{self.share} {self.security}"
+        """`own esp`, `shared ah`, `encapsulation only`; a hand-off tunnel says so."""
+        how = "encapsulation only" if self.security is Security.ENCAPSULATION else f"{self.share} {self.security}"
+        return f"hand-off, {how}" if self.hand_off else how
 
 
 class Graph(NamedTuple):
@@ -103,16 +105,21 @@ def _groups(network: Network, *, aggregated: bool) -> list[Group]:
 
 def _edges(fleet: Fleet, place: dict[str, str]) -> tuple[Edge, ...]:
     """Each segment once: seen from the end that sends up, with the class that the other end sends down."""
-    found: dict[tuple[str, str, Security, Share], tuple[set[str], set[str]]] = {}
+    found: dict[tuple[str, str, Security, Share, bool], tuple[set[str], set[str]]] = {}
     for state in fleet.states.values():
         for leg in state.legs.values():
-            if leg.direction == "up":
-                users, classes = found.setdefault(
-                    (place[leg.gateway], place[leg.peer], leg.security, leg.share), (set(), set())
-                )
-                users.add(leg.nai)
-                classes.add(f"{leg.service_class or NO_CLASS}/{_down(fleet, leg)}")
-    return tuple(Edge(*key, tuple(sorted(classes)), len(users)) for key, (users, classes) in sorted(found.items()))
+            # of a hand-off tunnel the old agent's end is the one that sends
+            if leg.hand_off is (leg.direction == "up"):
+                continue
+            near, far = (leg.peer, leg.gateway) if leg.hand_off else (leg.gateway, leg.peer)
+            key = (place[near], place[far], leg.security, leg.share, leg.hand_off)
+            users, classes = found.setdefault(key, (set(), set()))
+            users.add(leg.nai)
+            service = leg.service_class or NO_CLASS
+            classes.add(service if leg.hand_off else f"{service}/{_down(fleet, leg)}")
+    return tuple(
+        Edge(*key[:4], tuple(sorted(classes)), len(users), key[4]) for key, (users, classes) in sorted(found.items())
+    )
 
 
 def _down(fleet: Fleet, leg: Leg) -> str:

@@ -210,11 +210,11 @@ def add(state: GatewayState, contribution: Contribution) -> None:
 def remove(state: GatewayState, contribution: Contribution) -> None:
     """Take one contribution away again; a leg that was replaced since stays."""
     _, leg, peer, keys = contribution
-    if leg is not None and state.legs.get(leg.name) == leg:
-        # the same leg with another key is another one
-        if peer is not None or state.secrets.get(leg.name) == keys:
-            del state.legs[leg.name]
-            state.secrets.pop(leg.name, None)
+    # the same leg with another key is another one
+    same_key = leg is None or peer is not None or state.secrets.get(leg.name) == keys
+    if leg is not None and same_key and state.legs.get(leg.name) == leg:
+        del state.legs[leg.name]
+        state.secrets.pop(leg.name, None)
     if peer is not None:
         state.references[peer.name] -= 1
         if not state.references[peer.name]:

@@ -171,8 +171,9 @@ class Fa:
             return entry, []
         held, old_fa = None, request.old_fa
         if entry.serving is not None and old_fa in (None, self._name):
-            # he is here already: a refresh, a service update, or good-bye
-            held, old_fa = InstanceId.of(entry.serving), self._name
+            # he is here already: a refresh, which the domain answers; a service update or good-bye goes home
+            held = InstanceId.of(entry.serving)
+            old_fa = self._name if request.lifetime and request.update is None else None
         elif old_fa == self._name:
             # he was served here, says he; this agent knows that he was not, or no more
             old_fa = None
@@ -439,8 +440,7 @@ class Fa:
             entry, late = self._late(entry, registration)
             effects += late
         due = [each for each in entry.incoming if each.again_at is not None and now >= each.again_at]
-        for each in due:
-            effects.append(answer(self.role, Timer, Case.OLD, each.old_fa, self._new_bu(entry.nai, each)))
+        effects += [answer(self.role, Timer, Case.OLD, each.old_fa, self._new_bu(entry.nai, each)) for each in due]
         return entry._replace(incoming=self._sent(entry.incoming, due, now)), effects
 
     def _late(self, entry: Visitor, registration: Registration) -> tuple[Visitor, list[Effect]]:

@@ -206,8 +206,7 @@ class Ha:
         # S215 each dynamic profile is posted to its correspondent; static ones are not
         due = [post for post in posts if post.seq == request.seq and not post.attempts]
         received, case = (Har, Case.DYNAMIC) if aaah is not None else (RegReq, Case.DYNAMIC)
-        for post in due:
-            effects.append(answer(self.role, received, case, post.pcn, self._bu(bound, post, now)))
+        effects += [answer(self.role, received, case, post.pcn, self._bu(bound, post, now)) for post in due]
         bound = self._sent(bound, due, now)
         if due:
             return bound, effects
@@ -253,9 +252,11 @@ class Ha:
         left = self._left(entry, request, agent, now)
         old_fas = tuple(each.foreign_agent for each in left)
         # whoever asks next tells them all, should this answer not come through
-        still = Left(agent, entry.expires if entry.information is not None else now)
+        still = [each for each in entry.left if each.foreign_agent == agent and each.until > now]
+        if entry.information is not None:
+            still = [Left(agent, entry.expires)]
         deferred = Deferred(request, aaah, old_fas, now + settings.ba_timeout * MS)
-        gone = Binding(entry.nai, request.seq, expires=now + settings.remember * MS, left=(*left, still))
+        gone = Binding(entry.nai, request.seq, expires=now + settings.remember * MS, left=(*left, *still))
         gone = gone._replace(deferred=deferred, posts=entry.posts)
         if entry.information is None:
             return self._answered(gone, Har, Case.STATIC, [])
@@ -281,7 +282,8 @@ class Ha:
     def _bu(self, entry: Binding, post: Post, now: int) -> Bu:
         if post.delete or entry.information is None:
             return Bu(entry.nai, post.seq, self._here, 0, post.profile_number)
-        lifetime = max((entry.expires - now) // MS, 1)
+        # whole seconds, rounded up: the PCN must not forget before the home agent does
+        lifetime = max(-((now - entry.expires) // MS), 1)
         information = entry.information.with_profile(post.profile_number)
         dynamic = information._replace(segments=information.dynamic)
         return Bu(entry.nai, post.seq, self._here, lifetime, post.profile_number, dynamic, post.ready)

@@ -35,6 +35,8 @@ class Machine(Protocol, Generic[Entry]):
     role: NodeRole
     durable: bool
     """Whether entries outlive a restart."""
+    entry: type[Entry]
+    """What its table holds."""
 
     def key(self, event: Event) -> str:
         """Under which key the entry lies that an event is for."""

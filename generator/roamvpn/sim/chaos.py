@@ -214,7 +214,7 @@ def _secrets(tables: Tables) -> Secrets:
     return Secrets.model_validate({"site_key": _KEY.hex(), "sla": sla})
 
 
-def _actions(  # noqa: PLR0913, PLR0917 - what is drawn from
+def _actions(  # noqa: PLR0913 - what is drawn from
     random: Random,
     tables: Tables,
     rows: list[dict[str, Any]],
@@ -315,21 +315,30 @@ def _rest(world: World) -> None:
 
 
 def _busy(world: World) -> bool:
-    """Whether any node waits for another."""
+    """Whether any node waits for another, or is about to forget what others forget within the same second."""
+    now = world.now // MILLISECOND
     return any(
-        _WAITS[role](entry)
+        _WAITS[role](entry, now)
         for node in world.nodes.values()
         for role, table in node.tables.items()
         for entry in table.values()
     )
 
 
-_WAITS: dict[NodeRole, Callable[[Any], bool]] = {
-    NodeRole.FA: lambda entry: entry.registration is not None or any(each.again_at for each in entry.incoming),
-    NodeRole.HA: lambda entry: entry.deferred is not None or bool(entry.posts),
-    NodeRole.AAAH: lambda entry: entry.pending is not None,
-    NodeRole.AAAF: lambda _: False,
-    NodeRole.PCN: lambda _: False,
+_SAME = 1500
+
+
+def _fa_waits(entry: Any, now: int) -> bool:  # noqa: ANN401 - a Visitor
+    ends = entry.serving is not None and entry.expires - now < _SAME
+    return ends or entry.registration is not None or any(each.again_at for each in entry.incoming)
+
+
+_WAITS: dict[NodeRole, Callable[[Any, int], bool]] = {
+    NodeRole.FA: _fa_waits,
+    NodeRole.HA: lambda entry, _: entry.deferred is not None or bool(entry.posts),
+    NodeRole.AAAH: lambda entry, _: entry.pending is not None,
+    NodeRole.AAAF: lambda _, __: False,
+    NodeRole.PCN: lambda _, __: False,
 }
 
 

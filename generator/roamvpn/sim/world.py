@@ -186,8 +186,9 @@ class World:
         node = self.nodes[name] = self._node(name)
         self.loads[name].free_at, self.loads[name].waiting = self.now, 0
         for role, machine in node.machines.items():
-            kind = machine.entry
-            rows = [(key, decode(kind, text)) for (kept, key), text in self._stores[name].items() if kept == role]
+            rows = [
+                (key, decode(machine.entry, text)) for (kept, key), text in self._stores[name].items() if kept == role
+            ]
             self._carry_out(Address(role, name), node.restore(role, rows))
 
     def mobile(self, nai: str) -> Mobile:
@@ -240,9 +241,9 @@ class World:
         self._schedule(self.now + mobile.patience, (mobile, mobile.seq))
 
     def _again(self, mobile: Mobile, seq: int) -> None:
-        if mobile.waiting and mobile.seq == seq:
-            self._ask(mobile)
-        elif not mobile.waiting and mobile.refresh_at is not None and self.now >= mobile.refresh_at:
+        if (mobile.waiting and mobile.seq == seq) or (
+            not mobile.waiting and mobile.refresh_at is not None and self.now >= mobile.refresh_at
+        ):
             self._ask(mobile)
 
     def _mobile_hears(self, mobile: Mobile, reply: RegRep) -> None:

@@ -60,6 +60,11 @@ class Leg(NamedTuple):
         return _digest(self, key)
 
     @property
+    def hand_off(self) -> bool:
+        """Whether the leg is an end of a hand-off tunnel, whose flow has a name of its own."""
+        return self.flow.startswith("h")
+
+    @property
     def has_association(self) -> bool:
         """Whether the leg has a security association, and so a secret, of its own."""
         return self.share is Share.OWN and self.security is not Security.ENCAPSULATION
@@ -164,6 +169,10 @@ class GatewayState:
     peers: dict[str, Peer] = field(default_factory=dict)
     references: dict[str, int] = field(default_factory=dict)
     secrets: dict[str, ProfileKeys] = field(default_factory=dict, repr=False)
+
+    def copy(self) -> GatewayState:
+        """The same state, free to be changed."""
+        return GatewayState(self.gateway, dict(self.legs), dict(self.peers), dict(self.references), dict(self.secrets))
 
     @property
     def units(self) -> dict[str, Unit]:
