@@ -21,6 +21,7 @@ from roamvpn.plan.report import PlanReport, diff_text, markdown, report
 from roamvpn.plan.sides import Nothing
 from roamvpn.policy.views import tables
 from roamvpn.schemas import SCHEMAS, schema_text
+from roamvpn.simulate import simulate
 from roamvpn.stores.bundles import BundleSide, write_bundles
 from roamvpn.stores.secrets_file import complete_secrets
 from roamvpn.stores.site_directory import find_site, read_site
@@ -333,6 +334,9 @@ def init(directory: Path) -> None:
             (directory / path.name).write_text(path.read_text())
             console.note(f"{directory / path.name}")
     console.good(f"next: roamvpn secrets {directory}; roamvpn check {directory}")
+
+
+cli.add_command(simulate)
 
 
 def main() -> None:

@@ -41,6 +41,13 @@ class Console:
             style = next((style for start, style in _DIFF_STYLES.items() if line.startswith(start)), "")
             self._out.print(Text(line, style=style))
 
+    def lines(self, texts: Iterable[str]) -> None:
+        """Text as it is; what comes is green and what goes is red on a terminal."""
+        for text in texts:
+            mark = text.lstrip()[:2]
+            style = {"+ ": "green", "- ": "red"}.get(mark, "")
+            self._out.print(Text(text, style=style), soft_wrap=True)
+
     def summary(self, text: str) -> None:
         """The last line."""
         self._out.print(Text(text, style="bold"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from roamvpn.plan.report import PlanReport
 from roamvpn.render.manifest import Manifest
+from roamvpn.sim.script import Script
 from roamvpn.tables.site import MODELS
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     **{name.removesuffix(".yml"): model for name, model in MODELS.items()},
     "manifest": Manifest,
     "plan": PlanReport,
+    "moves": Script,
 }
 """Models by the name that `roamvpn schema` takes."""
 

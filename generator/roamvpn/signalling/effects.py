@@ -87,6 +87,7 @@ class Do(Word):
     TUNNEL = "tunnel"
     DECODE = "decode"
     DELETE = "delete"
+    UNMARK = "unmark"
 
 
 class Step(NamedTuple):
@@ -100,13 +101,20 @@ def steps(apply: Apply, order: Order) -> Iterator[Step]:
     """The steps of a change. DS comes before tunnels in both orders (D14, F5).
 
     Make before break: the inbound half, then, when the association is up, marking and tunnel, which switch the packets,
-    then the old rows. The source text's order: the old rows go first and decode comes last.
+    then the old rows; a marking whose successor has the same handle is replaced, not deleted. The source text's order:
+    the old rows go first (S223, S226) and decode comes last.
     """
     decode = [Step(Do.DECODE, each) for each in (*apply.prepare, *apply.set) if each not in apply.prepared]
     sending = [each for each in apply.set if each.leg is not None and each.leg.handle is not None]
     marking = [Step(Do.DS, each) for each in sending if each.leg is not None and each.leg.dscp is not None]
     tunnels = [Step(Do.TUNNEL, each) for each in sending]
-    delete = [Step(Do.DELETE, each) for each in (*apply.withdrawn, *apply.delete)]
+    replaced = set() if order is Order.SEED else {each.leg.handle for each in sending if each.leg is not None}
+    delete = []
+    for each in (*apply.withdrawn, *apply.delete):
+        leg = each.leg
+        if each not in apply.withdrawn and leg is not None and leg.dscp is not None and leg.handle is not None:
+            delete += [Step(Do.UNMARK, each)] if leg.handle not in replaced else []
+        delete.append(Step(Do.DELETE, each))
     if order is Order.SEED:
         yield from (*delete, *marking, *tunnels, *decode)
     else:

@@ -49,20 +49,20 @@ Time = Annotated[
     PlainValidator(parse_time),
     WithJsonSchema({"type": ["integer", "string"], "pattern": _TIME.pattern[:-2] + "$"}),
 ]
-_USER = ("register", "move", "refresh", "deregister", "vanish", "service_update")
+_USER = ("appear", "move", "refresh", "deregister", "vanish", "service_update")
 _NODE = ("crash", "cut", "database_down")
 
 
 class Move(Frozen):
     """One line: a time, and what a `user` does, or what goes wrong (`crash`, `cut`, `database_down`) `lasts` how long.
 
-    `register` and `move` name a foreign agent; a terminal that moves within a domain names its old one.
+    `appear` and `move` name a foreign agent; a terminal that moves within a domain names its old one.
     `service_update` gives the user's records from then on.
     """
 
     at: Time
     user: Nai | None = None
-    register: Name | None = None
+    appear: Name | None = None
     move: Name | None = None
     refresh: bool = False
     deregister: bool = False
@@ -93,7 +93,7 @@ class Move(Frozen):
         """`alice moves to fa21b`."""
         who = (self.user or "").partition("@")[0]
         return {
-            "register": f"{who} appears at {self.register}",
+            "appear": f"{who} appears at {self.appear}",
             "move": f"{who} moves to {self.move}",
             "refresh": f"{who} refreshes",
             "deregister": f"{who} signs off",
@@ -138,7 +138,7 @@ def _problems(source: Source, script: Script, tables: Tables) -> Iterator[Proble
         before = move.at
         if move.user is not None and move.user not in tables.subscribers:
             yield source.problem((*path, "user"), move.user, "is not a subscriber")
-        for field in ("register", "move"):
+        for field in ("appear", "move"):
             agent = getattr(move, field)
             if agent is not None and agent not in agents:
                 yield source.problem((*path, field), agent, "is not a foreign agent")
@@ -191,7 +191,7 @@ def rehearse(
     options = Options(settings=settings, latency=script.latency, lifetime=script.lifetime, durable=True)
     entropy = derived(bytes(secrets.site_key) if secrets is not None else bytes(32))
     world = World(tables, entropy, options, secrets=secrets)
-    trace = Trace(world, on=False)
+    trace = Trace(world, on=False, users={move.user for move in script.moves if move.user is not None})
     for nai, agent in sorted(at.items()):
         world.register(nai, agent)
     world.run(20 * SECOND)
@@ -248,8 +248,8 @@ class _Waits:
 
 def _act(world: World, move: Move) -> None:
     user, lasts = move.user or "", move.lasts or 0
-    if move.register is not None:
-        world.register(user, move.register)
+    if move.appear is not None:
+        world.register(user, move.appear)
     elif move.move is not None:
         world.move(user, move.move)
     elif move.refresh:

@@ -52,6 +52,8 @@ class Trace:
     started: int = 0
     lines: list[Line] = field(default_factory=list)
     on: bool = True
+    users: set[str] | None = None
+    """Whose events are noted; None is everybody."""
     _count: int = 0
     _reached: dict[str, str] = field(default_factory=dict)
 
@@ -75,10 +77,11 @@ class Trace:
                 self.lines[index] = line._replace(number=number)
 
     def _see(self, seen: Seen) -> None:
-        if not self.on:
+        what, who = seen.what, seen.node.name
+        nai = what.message.nai if isinstance(what, Send) else getattr(what, "nai", None)
+        if not self.on or (self.users is not None and nai not in self.users):
             return
         at = (seen.at - self.started) / 1000
-        what, who = seen.what, seen.node.name
         if isinstance(what, Send):
             self._count += 1
             name = NAMES[type(what.message)]
@@ -152,7 +155,7 @@ class Trace:
         return found
 
 
-_SIGNS = {Do.DS: "+ ds    ", Do.TUNNEL: "+ tunnel", Do.DECODE: "+ decode", Do.DELETE: "- tunnel"}
+_SIGNS = {Do.DS: "+ ds    ", Do.TUNNEL: "+ tunnel", Do.DECODE: "+ decode", Do.DELETE: "- tunnel", Do.UNMARK: "- ds    "}
 
 
 def change_of(step: Step) -> str:
@@ -162,7 +165,7 @@ def change_of(step: Step) -> str:
     if leg is None:
         ends = f"{peer.peer}→{peer.gateway}" if peer is not None else ""
         return f"{sign} {ends}  {_peer_kind(step.contribution)}"
-    if step.do is Do.DS:
+    if step.do in (Do.DS, Do.UNMARK):
         return f"{sign} {leg.source}→{leg.destination}  {leg.service_class}"
     if step.do is Do.DECODE:
         return f"{sign} {leg.peer}→{leg.gateway}  {kind_of(step.contribution)}"
