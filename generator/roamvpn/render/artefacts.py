@@ -108,7 +108,8 @@ class Renderer:
 
     def _leg(self, leg: Leg) -> str:
         how = f"{leg.share} {leg.security}" if leg.security is not Security.ENCAPSULATION else "encapsulation only"
-        title = f"profile {leg.profile_number} of {leg.nai}: {leg.gateway} -> {leg.peer}, {how}"
+        what = "hand-off of profile" if leg.hand_off else "profile"
+        title = f"{what} {leg.profile_number} of {leg.nai}: {leg.gateway} -> {leg.peer}, {how}"
         subtitle = f"{leg.source} -> {leg.destination}, class {leg.service_class or NO_CLASS} ({leg.direction})"
         context = {
             "unit": leg,

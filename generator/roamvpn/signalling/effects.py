@@ -18,8 +18,8 @@ class Order(Word):
 
     MAKE_BEFORE_BREAK = "make-before-break"
     """The new path carries traffic before the old one goes (G23)."""
-    SEED = "seed"
-    """As the source text has it: the old rows go first, decode comes last."""
+    PATENT = "patent"
+    """As the patent text has it: the old rows go first, decode comes last."""
 
 
 class Send(NamedTuple):
@@ -101,21 +101,21 @@ def steps(apply: Apply, order: Order) -> Iterator[Step]:
     """The steps of a change. DS comes before tunnels in both orders (D14, F5).
 
     Make before break: the inbound half, then, when the association is up, marking and tunnel, which switch the packets,
-    then the old rows; a marking whose successor has the same handle is replaced, not deleted. The source text's order:
+    then the old rows; a marking whose successor has the same handle is replaced, not deleted. The patent's order:
     the old rows go first (S223, S226) and decode comes last.
     """
     decode = [Step(Do.DECODE, each) for each in (*apply.prepare, *apply.set) if each not in apply.prepared]
     sending = [each for each in apply.set if each.leg is not None and each.leg.handle is not None]
     marking = [Step(Do.DS, each) for each in sending if each.leg is not None and each.leg.dscp is not None]
     tunnels = [Step(Do.TUNNEL, each) for each in sending]
-    replaced = set() if order is Order.SEED else {each.leg.handle for each in sending if each.leg is not None}
+    replaced = set() if order is Order.PATENT else {each.leg.handle for each in sending if each.leg is not None}
     delete = []
     for each in (*apply.withdrawn, *apply.delete):
         leg = each.leg
         if each not in apply.withdrawn and leg is not None and leg.dscp is not None and leg.handle is not None:
             delete += [Step(Do.UNMARK, each)] if leg.handle not in replaced else []
         delete.append(Step(Do.DELETE, each))
-    if order is Order.SEED:
+    if order is Order.PATENT:
         yield from (*delete, *marking, *tunnels, *decode)
     else:
         yield from (*decode, *marking, *tunnels, *delete)

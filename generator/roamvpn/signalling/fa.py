@@ -272,7 +272,9 @@ class Fa:
         """Deregistered: everything of the session goes (F10, G25), here and at agents that have not heard of it."""
         seq, before = registration.request.seq, entry.contributions
         until = now + self._settings.max_lifetime * MS
-        duties = tuple(Incoming(old, seq, None, until, again_at=now) for old in registration.old_fas)
+        # those that have not heard of it, and those that still hand packets off to here
+        old_fas = dict.fromkeys((*registration.old_fas, *(each.old_fa for each in entry.incoming)))
+        duties = tuple(Incoming(old, seq, None, until, again_at=now) for old in old_fas)
         entry = entry._replace(seq=seq, serving=None, legs=(), outgoing=None, incoming=duties)
         apply = applied(entry.nai, seq, before, entry.contributions)
         entry, effects = self._tell(entry, registration, now)

@@ -27,6 +27,7 @@ from roamvpn.tables.types import Role
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from roamvpn.sim.mobile import Mobile
     from roamvpn.tables.records import VpnRecord
 
 _KEY = bytes(range(32))
@@ -34,7 +35,7 @@ LIFETIME = 20
 MIXED = 0.3
 SETTINGS = Settings(
     max_lifetime=LIFETIME,
-    hand_off=3,
+    hand_off=6,
     request_timeout=3,
     ba_timeout=1,
     retry_last=4,
@@ -107,7 +108,7 @@ def draw(seed: int, *, rounds: int = 3, actions: int = 30) -> History:
     for _ in range(rounds):
         faults = random.choice((CALM, ROUGH, STORMY, STORMY))
         plan.append((faults, tuple(_actions(random, tables, rows, numbers, actions, rough=faults is STORMY))))
-    order = random.choice((Order.MAKE_BEFORE_BREAK, Order.MAKE_BEFORE_BREAK, Order.SEED))
+    order = random.choice((Order.MAKE_BEFORE_BREAK, Order.MAKE_BEFORE_BREAK, Order.PATENT))
     return History(seed, tables, _secrets(tables), tuple(plan), order)
 
 
@@ -235,7 +236,14 @@ def _actions(  # noqa: PLR0913 - what is drawn from
         # now close together, so that one event meets another, now far apart
         at += random.choice((0, 5, 20, 60, 200, 800, 3000))
         nai, kind = random.choice(users), random.random()
-        if kind < 0.5:
+        if kind < 0.08:
+            # to and fro between two, as at the border of two cells
+            for agent in random.choices(agents, k=2) * 2:
+                yield Action(at, "move", nai, agent)
+                at += random.choice((10, 60, 150, 400))
+        elif kind < 0.12:
+            yield Action(at, "reboot", random.choice(nodes))
+        elif kind < 0.5:
             yield Action(at, "move", nai, random.choice(agents))
         elif kind < 0.58:
             yield Action(at, "claim", nai, f"{random.choice(agents)} {random.choice(agents)}")
@@ -288,30 +296,47 @@ def run(history: History, watch: Callable[[World], None] | None = None) -> Outco
         for action in actions:
             world.at(start + action.at * MILLISECOND, partial(act, world, action))
         world.run(start + max((action.at for action in actions), default=0) * MILLISECOND)
-        heal(world)
-        # after losses a refresh or two must have gone round; without, only what is under way
-        quiet = seconds(2 * LIFETIME) if faults.loss else seconds(SETTINGS.request_timeout + 3)
-        world.run(world.now + quiet)
-        _rest(world)
-        outcome.differences = differences(world, settled=False)
+        outcome.differences = at_rest(world, faults, settled=False)
         outcome.when = f"after round {number}"
         if outcome.differences:
             break
     else:
-        world.run(world.now + seconds(SETTINGS.authorization + 3 * LIFETIME))
-        _rest(world)
-        outcome.differences = differences(world, settled=True)
+        outcome.differences = at_rest(world, CALM, settled=True)
         outcome.when = "when all had settled"
     outcome.registrations, outcome.messages = world.registrations, world.messages
     return outcome
 
 
-def _rest(world: World) -> None:
+def at_rest(world: World, faults: Faults, *, settled: bool) -> list[str]:
+    """End the faults, wait until nothing is under way, or until all has lapsed that will; what the oracle finds."""
+    heal(world)
+    # after losses a refresh must have gone round; without, only what is under way, and hand-off tunnels still stand
+    quiet = LIFETIME // 2 + 6 if faults.loss else 1
+    world.run(world.now + seconds(SETTINGS.authorization + 3 * LIFETIME if settled else quiet))
+    _rest(world, lossy=faults.loss > 0)
+    return differences(world, settled=settled)
+
+
+def _rest(world: World, *, lossy: bool) -> None:
     """Terminals refresh all the time: wait for a moment when none does. If none comes, the oracle will tell."""
-    for _ in range(500):
-        if not any(mobile.waiting for mobile in world.mobiles.values()) and not _busy(world):
+    for _ in range(1500):
+        waits = any(mobile.waiting for mobile in world.mobiles.values()) or _busy(world)
+        # who was switched off before he was answered has half a registration, which lapses
+        if not waits and not (lossy and any(_bound(world, each) for each in world.mobiles.values() if each.at is None)):
             return
         world.run(world.now + 20 * MILLISECOND)
+
+
+def _bound(world: World, mobile: Mobile) -> bool:
+    """Whether any gateway still holds on to the user."""
+    for node in world.nodes.values():
+        binding = node.tables.get(NodeRole.HA, {}).get(mobile.nai)
+        visitor = node.tables.get(NodeRole.FA, {}).get(mobile.nai)
+        if binding is not None and binding.information is not None:
+            return True
+        if visitor is not None and visitor.serving is not None:
+            return True
+    return False
 
 
 def _busy(world: World) -> bool:
@@ -361,6 +386,9 @@ def act(world: World, action: Action) -> None:
         world.deregister(who)
     elif what == "vanish":
         world.vanish(who)
+    elif what == "reboot":
+        world.crash(who)
+        world.restart(who)
     elif what == "crash":
         world.crash(who)
     elif what == "restart":

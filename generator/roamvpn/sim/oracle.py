@@ -167,6 +167,9 @@ def _fa(world: World, name: str, entry: Any, current: dict[str, Known], settled:
     here = known is not None and known.session.foreign_agent == name
     if (entry.serving is not None) != here:
         yield "is served and must not be" if entry.serving is not None else "is not served"
+    yield from _unpaired(world, name, entry)
+    if here and entry.outgoing is not None:
+        yield f"is served here, and still handed off to {entry.outgoing.new_fa}"
     if entry.registration is not None:
         yield f"a registration still waits for {entry.registration.stage}"
     if settled and (entry.outgoing is not None or entry.incoming):
@@ -175,14 +178,34 @@ def _fa(world: World, name: str, entry: Any, current: dict[str, Known], settled:
         yield "an old foreign agent has not answered"
 
 
+_SOON = 1500
+
+
+def _unpaired(world: World, name: str, entry: Any) -> Iterator[str]:  # noqa: ANN401 - a Visitor
+    """A hand-off tunnel has its other half at the agent that serves the user, unless it ends any moment."""
+    outgoing = entry.outgoing
+    if outgoing is None or outgoing.until - world.now // 1000 < _SOON:
+        return
+    there = world.nodes[outgoing.new_fa].tables[NodeRole.FA].get(entry.nai)
+    if there is not None and there.serving is not None and name not in {each.old_fa for each in there.incoming}:
+        yield f"the hand-off to {outgoing.new_fa} has no other half"
+
+
 def _ha(world: World, name: str, entry: Any, current: dict[str, Known], settled: bool) -> Iterator[str]:  # noqa: ANN401, ARG001, FBT001
     if entry.deferred is not None or entry.posts:
         yield "a binding update is not acknowledged"
 
 
 def _pcn(world: World, name: str, entry: Any, current: dict[str, Known], settled: bool) -> Iterator[str]:  # noqa: ANN401, ARG001, FBT001
-    if settled and entry.information is not None and not _posted(current, entry, name):
+    if entry.information is None or _posted(current, entry, name):
+        return
+    if settled:
         yield "a VPN that nobody wants still stands"
+    mobile = world.mobiles.get(entry.nai)
+    latest = max((version for nai, version in world.searched if nai == entry.nai), default=0)
+    if mobile is not None and mobile.gone and entry.information.version == latest:
+        # F10; only a PCN that the user had left before may wait for the end of its lifetime (F9)
+        yield "its user has signed off"
 
 
 def _aaah(world: World, name: str, entry: Any, current: dict[str, Known], settled: bool) -> Iterator[str]:  # noqa: ANN401, ARG001, FBT001
