@@ -16,7 +16,9 @@ from roamvpn.plan.graph_svg import svg
 from roamvpn.signalling.effects import Order
 from roamvpn.sim import chaos
 from roamvpn.sim.embodiments import EMBODIMENTS, Played, play
+from roamvpn.sim.history import draw
 from roamvpn.sim.script import Rehearsal, load_script, rehearse
+from roamvpn.sim.shrink import report, shrink
 from roamvpn.stores.site_directory import find_site, read_site
 from roamvpn.stores.templates import example_site
 from roamvpn.stores.tree import write_file
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from roamvpn.policy.compile import Fleet
+    from roamvpn.sim.history import History
 
 _DIRECTORY = click.Path(path_type=Path)
 _WHAT = [*EMBODIMENTS, "storm", "faults"]
@@ -46,7 +49,7 @@ _BATCH = 20
 @click.option("--seconds", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="Of a storm.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Where a storm or faults begin.")
 @click.option("--registrations", type=click.IntRange(1), default=20_000, show_default=True, help="Of faults, at least.")
-def simulate(  # noqa: PLR0913 - one parameter an option
+def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
     what: str | None,
     order: str,
     out: Path | None,
@@ -210,7 +213,7 @@ def _faults(console: Console, seed: int, registrations: int, *, as_json: bool) -
     done = histories = messages = 0
     with console.progress("registrations", registrations) as step:
         while done < registrations:
-            history = chaos.draw(seed + histories)
+            history = draw(seed + histories)
             outcome = chaos.run(history)
             histories += 1
             done += outcome.registrations
@@ -229,15 +232,15 @@ def _faults(console: Console, seed: int, registrations: int, *, as_json: bool) -
     )
 
 
-def _fail(console: Console, history: chaos.History, *, as_json: bool) -> None:
+def _fail(console: Console, history: History, *, as_json: bool) -> None:
     console.note(f"seed {history.seed} fails; looking for a shorter history that does")
-    shorter = chaos.shrink(history)
+    shorter = shrink(history)
     outcome = chaos.run(shorter)
     if as_json:
-        found = {"seed": history.seed, "history": chaos.report(shorter, outcome), "differences": outcome.differences}
+        found = {"seed": history.seed, "history": report(shorter, outcome), "differences": outcome.differences}
         click.echo(json.dumps(found, indent=1))
     else:
-        console.lines(chaos.report(shorter, outcome).splitlines())
+        console.lines(report(shorter, outcome).splitlines())
         console.error(f"repeat it with: roamvpn simulate faults --seed {history.seed} --registrations 1")
     sys.exit(1)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from roamvpn.policy import compile  # noqa: A004 - the module
 from roamvpn.policy.information import VpnInformation, with_keys
 from roamvpn.policy.paths import SegmentKind
-from roamvpn.signalling import fa, ha, node, pcn
+from roamvpn.signalling import effects, fa, ha, node, pcn
 from roamvpn.signalling import machine as machines
 from roamvpn.signalling.aaaf import Aaaf
 from roamvpn.signalling.aaah import Aaah
@@ -51,7 +52,7 @@ MUTATIONS["the PCN skips a delete (E5.2)"] = _keeps(pcn)
 
 @_mutation
 def deleted_is_what_the_new_instance_names(monkeypatch: pytest.MonkeyPatch) -> None:  # G16
-    real = machines.change
+    real = effects.change
 
     def change(before: Any, after: Any) -> Any:
         new, old = real(before, after)
@@ -87,8 +88,8 @@ def all_vpns_of_a_user_have_one_key(monkeypatch: pytest.MonkeyPatch) -> None:  #
 
     def har(self: Aaah, home_agent: str, amr: Any, information: Any) -> Any:
         if information is not None:
-            keys = next((each.keys for each in information.segments if each.keys is not None), None)
-            segments = (with_keys(each, keys) if each.keys is not None else each for each in information.segments)
+            found = [each.keys for each in information.segments if each.keys is not None]
+            segments = (with_keys(each, found[0]) if each.keys is not None else each for each in information.segments)
             information = information._replace(segments=tuple(segments))
         return real(self, home_agent, amr, information)
 
@@ -100,7 +101,7 @@ def the_hand_off_reuses_the_key_of_the_leg(monkeypatch: pytest.MonkeyPatch) -> N
     real = Fa._handed_off
 
     def handed_off(self: Fa, fresh: Any, *args: Any) -> Any:
-        incoming = real(self, fresh, *args)
+        incoming: Any = real(self, fresh, *args)
         keys = {each.profile_number: each.keys for each in fresh.segments}
         segments = (with_keys(each, keys[each.profile_number]) for each in incoming.information.segments)
         information = incoming.information._replace(segments=tuple(segments))
@@ -254,7 +255,7 @@ def nobody_keeps_the_pcns_vpn_alive(monkeypatch: pytest.MonkeyPatch) -> None:  #
 
 @_mutation
 def a_shared_association_goes_with_its_first_user(monkeypatch: pytest.MonkeyPatch) -> None:  # F7
-    real = node.remove
+    real = compile.remove
 
     def remove(state: Any, contribution: Any) -> None:
         real(state, contribution)

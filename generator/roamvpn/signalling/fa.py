@@ -461,8 +461,7 @@ class Fa:
             times.append(entry.registration.deadline)
         if entry.outgoing is not None:
             times.append(entry.outgoing.until)
-        for each in entry.incoming:
-            times.append(each.until if each.again_at is None else min(each.until, each.again_at))
+        times += [each.until if each.again_at is None else min(each.until, each.again_at) for each in entry.incoming]
         return min(times, default=None)
 
     # what is set here

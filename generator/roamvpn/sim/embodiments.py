@@ -12,12 +12,12 @@ from roamvpn.signalling.settings import Settings
 from roamvpn.sim.oracle import differences, sessions
 from roamvpn.sim.trace import StepKey, Trace
 from roamvpn.sim.world import Options, World, seconds
-from roamvpn.tables.records import VpnRecord
 from roamvpn.tables.types import parse_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from roamvpn.tables.records import VpnRecord
     from roamvpn.tables.tables import Tables
 
 ALICE, FRANK = "alice@isp3.example", "frank@isp3.example"

@@ -34,6 +34,7 @@ class Mobile:
     refresh_at: int | None = None
     replies: int = 0
     answered_seq: int = 0
+    accepted: set[int] = field(default_factory=set)
     updated_seq: int = 0
     gone: bool = False
     """Signed off, and confirmed."""
@@ -66,6 +67,7 @@ class Mobile:
         self.waiting = False
         self.replies += 1
         self.answered_seq = reply.seq
+        self.accepted.add(reply.seq)
         if self.update is not None:
             self.updated_seq = reply.seq
         self.update = None

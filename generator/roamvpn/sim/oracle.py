@@ -61,23 +61,34 @@ def expected(world: World, current: dict[str, Known], *, settled: bool) -> dict[
     for known in current.values():
         for contribution in compiler.session(known.session, known.records)[0]:
             add(states[contribution.gateway], contribution)
-    if settled:
-        return states
-    for name, node in world.nodes.items():
-        for visitor in node.tables.get(NodeRole.FA, {}).values():
-            if visitor.outgoing is not None:
-                _hand_off(world, states[name], visitor.outgoing.information, name, visitor.outgoing.new_fa)
-            for incoming in visitor.incoming:
-                if incoming.information is not None:
-                    _hand_off(world, states[name], incoming.information, incoming.old_fa, name)
-        for entry in node.tables.get(NodeRole.PCN, {}).values():
-            if entry.information is not None and not _posted(current, entry, name):
-                known = _known(world, entry.information)
-                records = [each for each in known.records if each.profile_number == entry.profile_number]
-                for contribution in compiler.session(known.session, records)[0]:
-                    if contribution.gateway == name and contribution.leg and contribution.leg.direction == "down":
-                        add(states[name], contribution)
+    if not settled:
+        for name, node in world.nodes.items():
+            for visitor in node.tables.get(NodeRole.FA, {}).values():
+                _hand_offs(world, states[name], visitor)
+            for entry in node.tables.get(NodeRole.PCN, {}).values():
+                if entry.information is not None and not _posted(current, entry, name):
+                    _lapsing(world, states[name], entry)
     return states
+
+
+def _hand_offs(world: World, state: GatewayState, visitor: Any) -> None:  # noqa: ANN401 - a Visitor
+    """The hand-off tunnels that a foreign agent says it has, as the compile makes them."""
+    here, outgoing = state.gateway, visitor.outgoing
+    if outgoing is not None:
+        _hand_off(world, state, outgoing.information, here, outgoing.new_fa)
+    for incoming in visitor.incoming:
+        if incoming.information is not None:
+            _hand_off(world, state, incoming.information, incoming.old_fa, here)
+
+
+def _lapsing(world: World, state: GatewayState, entry: Any) -> None:  # noqa: ANN401 - a PcnEntry
+    """A VPN that a service update took from its PCN, to the end of its lifetime (E7.5)."""
+    known = _known(world, entry.information)
+    records = [each for each in known.records if each.profile_number == entry.profile_number]
+    for contribution in world.compiler.session(known.session, records)[0]:
+        leg = contribution.leg
+        if contribution.gateway == state.gateway and leg is not None and leg.direction == "down":
+            add(state, contribution)
 
 
 def _hand_off(world: World, state: GatewayState, information: VpnInformation, old: str, new: str) -> None:
@@ -162,7 +173,7 @@ def _mobiles(world: World, current: dict[str, Known]) -> Iterator[str]:
             yield f"{nai} signed off, and has a session"
 
 
-def _fa(world: World, name: str, entry: Any, current: dict[str, Known], settled: bool) -> Iterator[str]:  # noqa: ANN401, ARG001, FBT001
+def _fa(world: World, name: str, entry: Any, current: dict[str, Known], settled: bool) -> Iterator[str]:  # noqa: ANN401, FBT001
     known = current.get(entry.nai)
     here = known is not None and known.session.foreign_agent == name
     if (entry.serving is not None) != here:
@@ -196,14 +207,14 @@ def _ha(world: World, name: str, entry: Any, current: dict[str, Known], settled:
         yield "a binding update is not acknowledged"
 
 
-def _pcn(world: World, name: str, entry: Any, current: dict[str, Known], settled: bool) -> Iterator[str]:  # noqa: ANN401, ARG001, FBT001
+def _pcn(world: World, name: str, entry: Any, current: dict[str, Known], settled: bool) -> Iterator[str]:  # noqa: ANN401, FBT001
     if entry.information is None or _posted(current, entry, name):
         return
     if settled:
         yield "a VPN that nobody wants still stands"
     mobile = world.mobiles.get(entry.nai)
     latest = max((version for nai, version in world.searched if nai == entry.nai), default=0)
-    if mobile is not None and mobile.gone and entry.information.version == latest:
+    if mobile is not None and mobile.gone and entry.information.version == latest and entry.seq in mobile.accepted:
         # F10; only a PCN that the user had left before may wait for the end of its lifetime (F9)
         yield "its user has signed off"
 

@@ -11,9 +11,9 @@ from roamvpn.policy.keys import derived
 from roamvpn.signalling.effects import Order
 from roamvpn.signalling.messages import ServiceUpdate
 from roamvpn.signalling.settings import Settings
+from roamvpn.sim.mobile import SECOND
 from roamvpn.sim.oracle import differences
 from roamvpn.sim.trace import Trace
-from roamvpn.sim.mobile import SECOND
 from roamvpn.sim.world import Options, World
 from roamvpn.tables.base import Frozen
 from roamvpn.tables.problems import InputError
