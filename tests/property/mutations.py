@@ -189,27 +189,15 @@ def the_home_agent_forgets_who_was_left(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @_mutation
-def binding_updates_to_pcns_are_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:  # G25
+def a_binding_update_to_a_pcn_is_forgotten_once_sent(monkeypatch: pytest.MonkeyPatch) -> None:  # G25
     real = Ha._sent
-
-    def sent(self: Ha, entry: Any, due: Any, now: int) -> Any:
-        found = real(self, entry, due, now)
-        return found._replace(posts=tuple(each._replace(again_at=each.until) for each in found.posts), grants=())
-
-    monkeypatch.setattr(Ha, "_sent", sent)
+    monkeypatch.setattr(Ha, "_sent", lambda *args: real(*args)._replace(posts=(), grants=()))
 
 
 @_mutation
-def binding_updates_to_old_agents_are_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:  # G25
+def a_binding_update_to_an_old_agent_is_forgotten_once_sent(monkeypatch: pytest.MonkeyPatch) -> None:  # G25
     real = Fa._sent
-    monkeypatch.setattr(
-        Fa,
-        "_sent",
-        lambda self, incoming, due, now: tuple(
-            each._replace(again_at=each.until) if each.again_at is not None else each
-            for each in real(self, incoming, due, now)
-        ),
-    )
+    monkeypatch.setattr(Fa, "_sent", lambda *args: tuple(each._replace(again_at=None) for each in real(*args)))
 
 
 @_mutation

@@ -58,6 +58,8 @@ class Aaaf:
         return entry, []
 
     def _amr(self, entry: CacheEntry | None, amr: Amr, now: int) -> tuple[CacheEntry | None, list[Effect]]:
+        if entry is not None and amr.seq < entry.seq:
+            return entry, []
         local = self._local(entry, amr, now) if entry is not None else None
         if local is not None:
             authorized = (local.until - now) // MS
@@ -72,8 +74,11 @@ class Aaaf:
     def _local(self, entry: CacheEntry, amr: Amr, now: int) -> CacheEntry | None:
         """The cache entry that answers the request, or None where home must (B17, G26)."""
         request, cached = amr.request, entry.information
-        if not request.lifetime or request.update is not None or now >= entry.until or amr.seq <= entry.seq:
+        if not request.lifetime or request.update is not None or now >= entry.until:
             return None
+        if amr.seq == entry.seq:
+            # a duplicate is answered as before; an agent that was refused names no old one
+            return entry if request.old_fa is not None and cached.foreign_agent == amr.origin else None
         if request.old_fa == amr.origin:
             # a refresh: the agent and this cache must hold the same
             held = InstanceId.of(cached)

@@ -122,19 +122,19 @@ def at_rest(world: World, faults: Faults, *, settled: bool) -> list[str]:
     world.run(world.now + seconds(SETTINGS.authorization + 3 * LIFETIME if settled else quiet))
     # terminals refresh all the time: wait for a moment when none does; if none comes, the oracle will tell
     for _ in range(1500):
-        if not _busy(world, lossy=faults.loss > 0):
+        if not _busy(world, rough=faults != CALM):
             break
         world.run(world.now + 20 * MILLISECOND)
     return differences(world, settled=settled)
 
 
-def _busy(world: World, *, lossy: bool) -> bool:
+def _busy(world: World, *, rough: bool) -> bool:
     """Whether anyone waits for another, or is about to forget what others forget within the same second.
 
-    Who was switched off before he was answered may have half a registration after losses, which lapses.
+    Who was switched off before he was answered may have half a registration, which lapses.
     """
     mobiles = world.mobiles.values()
-    if any(mobile.waiting or (lossy and mobile.at is None and _held(world, mobile)) for mobile in mobiles):
+    if any(mobile.waiting or (rough and mobile.at is None and _held(world, mobile)) for mobile in mobiles):
         return True
     now = world.now // MILLISECOND
     return any(
