@@ -19,6 +19,7 @@ from roamvpn.sim.embodiments import EMBODIMENTS, Played, play
 from roamvpn.sim.history import draw
 from roamvpn.sim.script import Rehearsal, load_script, rehearse
 from roamvpn.sim.shrink import report, shrink
+from roamvpn.sim.storm import storm
 from roamvpn.stores.site_directory import find_site, read_site
 from roamvpn.stores.templates import example_site
 from roamvpn.stores.tree import write_file
@@ -195,7 +196,7 @@ def _show_rehearsal(console: Console, found: Rehearsal, out: Path | None, *, as_
             )
             for row in found.answers
         ]
-        console.table("moves", ("at", "what", "answered after", "asked", "gateways changed until the next"), rows)
+        console.table("moves", ("at", "what", "answered after", "asked", "gateways changed"), rows)
         alarms = [(f"{at / 1000:g} s", node, text) for at, node, text in found.alarms]
         console.table("alarms", ("at", "node", "what"), alarms)
         _verdict(console, found.differences)
@@ -206,7 +207,15 @@ def _show_rehearsal(console: Console, found: Rehearsal, out: Path | None, *, as_
 
 
 def _storm(console: Console, users: int, seconds: float, seed: int, *, as_json: bool) -> None:
-    raise RoamvpnError(f"storm of {users} users in {seconds} s from {seed}: not there yet ({console}, {as_json})")
+    with console.progress("users served", users) as step:
+        found = storm(users, seconds, seed, progress=step)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=1))
+    else:
+        console.lines(found.sentences())
+        console.table(*found.table())
+        _verdict(console, list(found.differences))
+    sys.exit(1 if found.differences or found.served < users else 0)
 
 
 def _faults(console: Console, seed: int, registrations: int, *, as_json: bool) -> None:

@@ -193,13 +193,19 @@ _SOON = 1500
 
 
 def _unpaired(world: World, name: str, entry: Any) -> Iterator[str]:  # noqa: ANN401 - a Visitor
-    """A hand-off tunnel has its other half at the agent that serves the user, unless it ends any moment."""
+    """A hand-off tunnel has two halves, unless it ends any moment, or its user has gone since."""
+    soon = world.now // 1000 + _SOON
     outgoing = entry.outgoing
-    if outgoing is None or outgoing.until - world.now // 1000 < _SOON:
-        return
-    there = world.nodes[outgoing.new_fa].tables[NodeRole.FA].get(entry.nai)
-    if there is not None and there.serving is not None and name not in {each.old_fa for each in there.incoming}:
-        yield f"the hand-off to {outgoing.new_fa} has no other half"
+    if outgoing is not None and outgoing.until > soon:
+        there = world.nodes[outgoing.new_fa].tables[NodeRole.FA].get(entry.nai)
+        if there is not None and there.serving is not None and name not in {each.old_fa for each in there.incoming}:
+            yield f"the hand-off to {outgoing.new_fa} has no other half"
+    # where the user has gone on since, this half lapses
+    for incoming in entry.incoming if entry.serving is not None else ():
+        if incoming.again_at is None and incoming.until > soon:
+            there = world.nodes[incoming.old_fa].tables[NodeRole.FA].get(entry.nai)
+            if there is None or there.outgoing is None or there.outgoing.new_fa != name:
+                yield f"the hand-off from {incoming.old_fa} has no other half"
 
 
 def _ha(world: World, name: str, entry: Any, current: dict[str, Known], settled: bool) -> Iterator[str]:  # noqa: ANN401, ARG001, FBT001

@@ -108,9 +108,15 @@ class Move(Frozen):
 class Script(Frozen):
     """All of `moves.yml`. The sessions of the site's `sessions.yml` are registered before it begins."""
 
-    moves: tuple[Move, ...] = Field(min_length=1)
+    moves: tuple[Move, ...]
     latency: Time = _LATENCY * (SECOND // 1000)
     lifetime: Annotated[int, Field(strict=True, ge=10, le=65534)] = 1800
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.moves:
+            raise ValueError("moves has no line")
+        return self
 
 
 def load_script(name: str, text: str, tables: Tables) -> Script:
@@ -239,8 +245,11 @@ class _Waits:
     def found(self, trace: Trace) -> list[Answered]:
         rows = []
         for index, (at, move, _) in enumerate(self._rows):
-            end = self._rows[index + 1][0] if index + 1 < len(self._rows) else float("inf")
-            touched = {line.who for line in trace.lines if line.kind == "change" and at <= line.at < end}
+            # what happens to the user until he does something else
+            later = (then for then, other, _ in self._rows[index + 1 :] if other.user == move.user)
+            end = next(later, float("inf"))
+            changes = (line for line in trace.lines if line.kind == "change" and line.user == move.user)
+            touched = {line.who for line in changes if at <= line.at < end}
             waited, attempts = self._answers.get(index, (None, 0))
             rows.append(Answered(at, str(move), waited, attempts, tuple(sorted(touched))))
         return rows

@@ -37,6 +37,7 @@ class Line(NamedTuple):
     who: str
     to: str
     text: str
+    user: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -90,16 +91,16 @@ class Trace:
             self._reached[what.to.name] = step
             to = _addressee(what.to, what.message)
             details = details_of(what.message)
-            self.lines.append(Line(at, step, self._count, "message", who, to, f"{name}\t{details}"))
+            self.lines.append(Line(at, step, self._count, "message", who, to, f"{name}\t{details}", nai or ""))
             return
         step = self._reached.get(who, "")
         if isinstance(what, Apply):
             for each in steps(what, self.world.settings.order):
-                self.lines.append(Line(at, step, None, "change", who, "", change_of(each)))
+                self.lines.append(Line(at, step, None, "change", who, "", change_of(each), what.nai))
         elif isinstance(what, Search):
-            self.lines.append(Line(at, step, None, "search", who, "", f"VPN database: {what.nai}"))
+            self.lines.append(Line(at, step, None, "search", who, "", f"VPN database: {what.nai}", what.nai))
         elif isinstance(what, Alarm):
-            self.lines.append(Line(at, step, None, "alarm", who, "", what.text))
+            self.lines.append(Line(at, step, None, "alarm", who, "", what.text, what.nai))
 
     def text(self) -> Iterator[str]:
         """Lines to read, in columns."""

@@ -7,7 +7,9 @@ happens.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,7 +56,10 @@ class Faults(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """What work costs a node, in microseconds: each event, each association brought up, each leg set."""
+    """What work costs, in microseconds: each event, each leg that is set or deleted, an association until it is up.
+
+    With a cost for events a node does one thing after the other, and what comes meanwhile waits.
+    """
 
     event: int = 0
     association: int = 0
@@ -75,7 +80,7 @@ class _Delivery(NamedTuple):
     to: Address
     event: Event
     life: int | None = None
-    arrived: bool = False
+    done: bool = False
 
 
 @dataclass(slots=True)
@@ -84,9 +89,9 @@ class Load:
 
     events: int = 0
     busy: int = 0
-    free_at: int = 0
-    waiting: int = 0
     deepest: int = 0
+    working: bool = False
+    queue: deque[_Delivery] = field(default_factory=deque)
     legs_set: int = 0
     legs_deleted: int = 0
 
@@ -184,7 +189,8 @@ class World:
             return
         self.down.discard(name)
         node = self.nodes[name] = self._node(name)
-        self.loads[name].free_at, self.loads[name].waiting = self.now, 0
+        self.loads[name].working = False
+        self.loads[name].queue.clear()
         for role, machine in node.machines.items():
             rows = [
                 (key, decode(machine.entry, text)) for (kept, key), text in self._stores[name].items() if kept == role
@@ -282,7 +288,7 @@ class World:
         heapq.heappush(self._queue, (at, next(self._order), item))
 
     def _deliver(self, delivery: _Delivery) -> None:
-        to, event, life, arrived = delivery
+        to, event, life, done = delivery
         if to.role is NodeRole.MN:
             mobile = self.mobiles.get(to.name)
             if mobile is not None and isinstance(event, RegRep):
@@ -292,63 +298,75 @@ class World:
         if name in self.down or (life is not None and life != self._lives[name]):
             return
         load = self.loads[name]
-        cost = self.options.costs.event
-        if cost and not arrived:
-            # the node works on one event after the other
-            start = max(self.now, load.free_at)
-            load.free_at = start + cost
-            load.busy += cost
-            load.waiting += 1
-            load.deepest = max(load.deepest, load.waiting)
-            self._schedule(load.free_at, delivery._replace(arrived=True, life=self._lives[name]))
+        if self.options.costs.event and not done:
+            load.queue.append(delivery)
+            load.deepest = max(load.deepest, len(load.queue))
+            if not load.working:
+                self._work(name)
             return
-        load.waiting -= arrived
         load.events += 1
-        self._carry_out(to, self.nodes[name].receive(to.role, event, self.now // MILLISECOND))
+        took = self._carry_out(to, self.nodes[name].receive(to.role, event, self.now // MILLISECOND))
+        if done:
+            load.busy += took
+            self._schedule(self.now + took, partial(self._free, name, self._lives[name]))
 
-    def _carry_out(self, here: Address, effects: list[Effect]) -> None:
+    def _work(self, name: str) -> None:
+        """The node takes up the next event that waits."""
+        load, cost = self.loads[name], self.options.costs.event
+        load.working = True
+        load.busy += cost
+        self._schedule(self.now + cost, load.queue.popleft()._replace(done=True, life=self._lives[name]))
+
+    def _free(self, name: str, life: int) -> None:
+        load = self.loads[name]
+        if life == self._lives[name]:
+            load.working = False
+            if load.queue:
+                self._work(name)
+
+    def _carry_out(self, here: Address, effects: list[Effect]) -> int:
+        """Do what a machine asks for, one after the other; how long the node was at it."""
+        took = 0
         for effect in effects:
             if type(effect) is Send:
-                self._send(here, effect.to, effect.message)
+                self._send(here, effect.to, effect.message, took)
             elif type(effect) is Store:
-                if self.options.durable:
-                    key = (effect.role, effect.key)
-                    if effect.entry is None:
-                        self._stores[here.name].pop(key, None)
-                    else:
-                        self._stores[here.name][key] = encode(effect.entry)
+                self._store(here.name, effect)
             elif type(effect) is Wake:
-                self._schedule(
-                    max(effect.at * MILLISECOND, self.now),
-                    _Delivery(Address(effect.role, here.name), Timer(effect.key), self._lives[here.name]),
-                )
+                timer = _Delivery(Address(effect.role, here.name), Timer(effect.key), self._lives[here.name])
+                self._schedule(max(effect.at * MILLISECOND, self.now), timer)
             elif type(effect) is Apply:
                 self._seen(here, effect)
-                self._apply(here, effect)
+                took += self._apply(here, effect, took)
             elif type(effect) is Search:
                 self._seen(here, effect)
                 self._search(here, effect)
             elif type(effect) is Alarm:
                 self._seen(here, effect)
                 self.alarms.append((self.now, here.name, effect))
+        return took
+
+    def _store(self, name: str, store: Store) -> None:
+        if self.options.durable:
+            if store.entry is None:
+                self._stores[name].pop((store.role, store.key), None)
+            else:
+                self._stores[name][store.role, store.key] = encode(store.entry)
 
     def _seen(self, here: Address, what: Effect | Event) -> None:
         for watcher in self.watchers:
             watcher(Seen(self.now, here, what))
 
-    def _apply(self, here: Address, apply: Apply) -> None:
+    def _apply(self, here: Address, apply: Apply, after: int) -> int:
         load, costs = self.loads[here.name], self.options.costs
         load.legs_set += len(apply.set)
         load.legs_deleted += len(apply.delete)
-        work = costs.leg * (len(apply.set) + len(apply.delete) + len(apply.prepare))
-        if work:
-            load.busy += work
-            load.free_at = max(load.free_at, self.now) + work
+        took = costs.leg * (len(apply.set) + len(apply.delete) + len(apply.prepare))
         if apply.wait:
             own = any(each.leg is not None and each.leg.has_association for each in apply.set)
-            done = max(load.free_at, self.now) + (costs.association if own else 0)
-            event = Applied(apply.nai, apply.seq)
-            self._schedule(done, _Delivery(here, event, self._lives[here.name], arrived=False))
+            up = self.now + after + took + (costs.association if own else 0)
+            self._schedule(up, _Delivery(here, Applied(apply.nai, apply.seq), self._lives[here.name]))
+        return took
 
     def _search(self, here: Address, search: Search) -> None:
         records = self.database.get(search.nai, ()) if self.database_up else None
@@ -359,14 +377,14 @@ class World:
 
     # links
 
-    def _send(self, here: Address, to: Address, message: Message) -> None:
+    def _send(self, here: Address, to: Address, message: Message, after: int = 0) -> None:
         self.messages += 1
         if self.watchers:
             self._seen(here, Send(to, message))
         if self.cut and frozenset((here.name, to.name)) in self.cut:
             return
         for delay in self._delays(here, to, message):
-            self._schedule(self.now + delay, _Delivery(to, message))
+            self._schedule(self.now + after + delay, _Delivery(to, message))
 
     def _delays(self, here: Address, to: Address, message: Message) -> Iterable[int]:
         """When a message arrives, from now: never, once, or twice.
