@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from roamvpn.policy import naming
 from roamvpn.policy.keys import domain_key, leg_key
 from roamvpn.policy.paths import Segment, SegmentKind
+from roamvpn.tables.rows import replaced_often
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from roamvpn.tables.secrets import ProfileKeys
 
 
+@replaced_often
 class VpnInformation(NamedTuple):
     """One user's session with its VPNs; a node holds those segments, and as much of their keys, as it needs.
 

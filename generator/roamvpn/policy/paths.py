@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.tables.records import NO_CLASS
+from roamvpn.tables.rows import replaced_often
 from roamvpn.tables.types import GwType, Security, Share, Word, host_prefix
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class VpnProfile(NamedTuple):
     keys: ProfileKeys | None = None
 
 
+@replaced_often
 class Segment(NamedTuple):
     """The stretch of one VPN between two gateways, both directions: what travels in messages and lies in caches.
 

@@ -8,6 +8,7 @@ from roamvpn.signalling.correspondence import Case
 from roamvpn.signalling.machine import answer
 from roamvpn.signalling.messages import Ama, Amr, InstanceId, NodeRole, Result, Timer
 from roamvpn.signalling.settings import MS
+from roamvpn.tables.rows import replaced_often
 
 if TYPE_CHECKING:
     from roamvpn.policy.information import VpnInformation
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from roamvpn.signalling.messages import Event
 
 
+@replaced_often
 class CacheEntry(NamedTuple):
     """One user's VPN information, with the keys of this domain.
 

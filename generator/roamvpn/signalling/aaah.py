@@ -22,6 +22,7 @@ from roamvpn.signalling.messages import (
     Timer,
 )
 from roamvpn.signalling.settings import MS
+from roamvpn.tables.rows import replaced_often
 
 if TYPE_CHECKING:
     from roamvpn.policy.compile import Decider
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from roamvpn.signalling.messages import Event
 
 
+@replaced_often
 class HomeRequest(NamedTuple):
     """A registration under way. `information` is what the HAR carried; None while the database is searched."""
 
@@ -40,6 +42,7 @@ class HomeRequest(NamedTuple):
     information: VpnInformation | None = None
 
 
+@replaced_often
 class HomeEntry(NamedTuple):
     """One user: his session's VPN information, once the home agent has it, and the registration under way."""
 

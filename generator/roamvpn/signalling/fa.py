@@ -30,6 +30,7 @@ from roamvpn.signalling.messages import (
     Timer,
 )
 from roamvpn.signalling.settings import MS
+from roamvpn.tables.rows import replaced_often
 from roamvpn.tables.types import Word
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Stage(Word):
     OLD_AGENTS = "old agents"
 
 
+@replaced_often
 class Registration(NamedTuple):
     """A registration under way.
 
@@ -72,6 +74,7 @@ class Registration(NamedTuple):
         return RegRep if self.local else Ama
 
 
+@replaced_often
 class Incoming(NamedTuple):
     """A hand-off tunnel from an old foreign agent, or just the duty to tell that agent that the user has left.
 
@@ -87,6 +90,7 @@ class Incoming(NamedTuple):
     legs: tuple[Contribution, ...] = ()
 
 
+@replaced_often
 class Outgoing(NamedTuple):
     """The hand-off tunnel to the foreign agent where the user is now."""
 
@@ -98,6 +102,7 @@ class Outgoing(NamedTuple):
     legs: tuple[Contribution, ...] = ()
 
 
+@replaced_often
 class Visitor(NamedTuple):
     """One user at this foreign agent, or on his way to it or from it."""
 

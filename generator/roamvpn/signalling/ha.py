@@ -28,6 +28,7 @@ from roamvpn.signalling.messages import (
     Timer,
 )
 from roamvpn.signalling.settings import MS
+from roamvpn.tables.rows import replaced_often
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from roamvpn.signalling.messages import Event
 
 
+@replaced_often
 class Post(NamedTuple):
     """A binding update that a PCN has not acknowledged; repeated until it is, or nobody needs it any more."""
 
@@ -77,6 +79,7 @@ class Left(NamedTuple):
     until: int
 
 
+@replaced_often
 class Binding(NamedTuple):
     """One user; without `information` just how far his sequence has come.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from roamvpn.tables.rows import replaced_often
 from roamvpn.tables.types import Word
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class InstanceId(NamedTuple):
         return cls(information.session_id, information.version, information.generation)
 
 
+@replaced_often
 class RegReq(NamedTuple):
     """Registration request. `old_fa` is the previous foreign agent notification (optim-09), as the mobile says.
 
@@ -130,6 +132,7 @@ class RegRep(NamedTuple):
     old_fas: tuple[str, ...] = ()
 
 
+@replaced_often
 class Amr(NamedTuple):
     """AA-Mobile-Node-Request: the request that the foreign agent `origin` received (C6), relayed by `relay`."""
 
@@ -140,6 +143,7 @@ class Amr(NamedTuple):
     relay: str | None = None
 
 
+@replaced_often
 class Ama(NamedTuple):
     """AA-Mobile-Node-Answer, for the foreign agent `origin`; `information` is the profile-cache AVP (A10, C3).
 

@@ -8,6 +8,7 @@ from roamvpn.signalling.correspondence import Case
 from roamvpn.signalling.machine import answer, applied, earliest
 from roamvpn.signalling.messages import Address, Ba, Br, Bu, Code, NodeRole, Timer
 from roamvpn.signalling.settings import MS
+from roamvpn.tables.rows import replaced_often
 
 if TYPE_CHECKING:
     from roamvpn.policy.information import VpnInformation
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from roamvpn.signalling.messages import Event
 
 
+@replaced_often
 class PcnEntry(NamedTuple):
     """One VPN of one user; without `information` just how far its sequence has come."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -48,8 +47,7 @@ Hex = Annotated[Secret, PlainValidator(_hex), WithJsonSchema({"type": "string", 
 Hex256 = Annotated[Secret, PlainValidator(_hex256), WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})]
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileKeys:
+class ProfileKeys(NamedTuple):
     """Keys of one association: the four of a profile (B11, 256 bits each) or, for IKEv2, the PSK of its leg.
 
     One authentication key per direction fills the AH or the ESP slot by security type (G14).
