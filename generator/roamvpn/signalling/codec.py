@@ -7,10 +7,11 @@ the rest. Keys stand in the text, so a store is as secret as a secrets file.
 from __future__ import annotations
 
 import json
+import sys
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from roamvpn.policy import information as _information
 from roamvpn.policy.information import VpnInformation
@@ -21,76 +22,114 @@ from roamvpn.tables.problems import RoamvpnError
 from roamvpn.tables.secrets import ProfileKeys, Secret
 from roamvpn.tables.types import Prefix
 
-Codec = "tuple[Callable[[Any], Any], Callable[[Any], Any]]"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Codec(NamedTuple):
+    """To JSON, from JSON, and of which types what the JSON holds may be; `same`: it needs no change either way."""
+
+    out: Callable[[Any], Any]
+    back: Callable[[Any], Any]
+    types: frozenset[type]
+    same: bool = False
+
+
+# made once: json.dumps makes one each time
+_text = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def encode(entry: tuple[object, ...]) -> str:
     """One entry as a line of JSON."""
-    return json.dumps(_codec(type(entry))[0](entry), separators=(",", ":"))
+    return _text(_codec(type(entry)).out(entry))
 
 
 def decode(kind: type[Any], text: str) -> Any:  # noqa: ANN401 - an entry of the kind that is asked for
     """The entry; raises RoamvpnError where the text is none."""
     try:
-        return _codec(kind)[1](json.loads(text))
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+        row = json.loads(text)
+        if type(row) is not list:
+            raise TypeError  # noqa: TRY301 - one error for all that may be wrong
+        return _codec(kind).back(row)  # type: ignore[arg-type] # a type is hashable
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         # never the text itself: it holds keys
         raise RoamvpnError(f"a stored {kind.__name__} cannot be read ({type(error).__name__})") from None
 
 
 @cache
-def _codec(kind: Any) -> Any:  # noqa: ANN401 - one return for each kind of annotation
-    """(to JSON, from JSON) of an annotation."""
-    if kind in (int, str, bool):
-        return _same, _same
+def _codec(kind: Any) -> _Codec:  # noqa: ANN401 - an annotation may be anything
+    """That of an annotation; rows check what they are given, and so does the top."""
+    if kind in (int, bool):
+        return _Codec(_same, _same, frozenset({kind}), same=True)
+    if kind is str:
+        # names of gateways, domains and users come again and again
+        return _Codec(_same, sys.intern, frozenset({str}))
     if kind is ProfileKeys:
-        return _keys_out, _keys_in
-    origin = get_origin(kind)
+        return _Codec(_keys_out, _keys_in, frozenset({list}))
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        (inner,) = (each for each in get_args(kind) if each is not NoneType)
-        out, back = _codec(inner)
-        return (lambda v: None if v is None else out(v)), (lambda v: None if v is None else back(v))
+        (inner,) = (_codec(each) for each in arguments if each is not NoneType)
+        return _optional(inner)
     if origin is tuple:
-        arguments = get_args(kind)
-        if arguments[-1] is Ellipsis:
-            if arguments[0] is Contribution:
-                return (lambda _: 0), (lambda _: ())
-            out, back = _codec(arguments[0])
-            return (lambda v: [out(e) for e in v]), (lambda v: tuple([back(e) for e in v]))
-        pairs = [_codec(each) for each in arguments]
-        return (
-            lambda v: [out(e) for (out, _), e in zip(pairs, v, strict=True)],
-            lambda v: tuple(back(e) for (_, back), e in zip(pairs, v, strict=True)),
-        )
+        return _many(arguments[0]) if arguments[-1] is Ellipsis else _row(tuple, list(arguments))
     if isinstance(kind, type) and issubclass(kind, Enum):
         members = {member.value: member for member in kind}
-        return (lambda v: v.value), members.__getitem__
-    return _row(kind)
-
-
-def _row(kind: Any) -> Any:  # noqa: ANN401
-    """A named tuple: its fields in order."""
+        types = frozenset(type(value) for value in members)
+        return _Codec(lambda member: member.value, members.__getitem__, types)
     hints = get_type_hints(kind, localns=_NAMES)
-    pairs = [_codec(hints[name]) for name in kind._fields]
-    plain = [index for index, (out, _) in enumerate(pairs) if out is not _same]
-    backs = [back for _, back in pairs]
-    make = kind._make
-    count = len(pairs)
+    return _row(kind, [hints[name] for name in kind._fields])
 
-    def out(value: Any) -> list[Any]:  # noqa: ANN401
+
+def _optional(inner: _Codec) -> _Codec:
+    out, back = inner.out, inner.back
+    types = inner.types | {NoneType}
+    if inner.same:
+        return _Codec(_same, _same, types, same=True)
+    return _Codec(lambda v: None if v is None else out(v), lambda v: None if v is None else back(v), types)
+
+
+def _many(kind: Any) -> _Codec:  # noqa: ANN401
+    if kind is Contribution:
+        return _Codec(lambda _: 0, lambda _: (), frozenset({int}))
+    out, back, types, _ = _codec(kind)
+
+    def read(values: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        for value in values:
+            if type(value) not in types:
+                raise TypeError
+        return tuple([back(value) for value in values])
+
+    return _Codec(lambda values: [out(value) for value in values], read, frozenset({list}))
+
+
+def _row(kind: type[tuple[Any, ...]], hints: list[Any]) -> _Codec:
+    """A tuple, by its fields in order; a named one is made without its constructor, which is several times as slow."""
+    codecs = [_codec(hint) for hint in hints]
+    outs = [(index, each.out) for index, each in enumerate(codecs) if each.out is not _same]
+    backs = [(index, each.back) for index, each in enumerate(codecs) if not each.same]
+    # rows come in few shapes, so each is checked once
+    known: set[tuple[type, ...]] = set()
+    make = tuple.__new__
+
+    def write(value: tuple[Any, ...]) -> list[Any]:
         row = list(value)
-        for index in plain:
-            row[index] = pairs[index][0](row[index])
+        for index, out in outs:
+            row[index] = out(row[index])
         return row
 
-    def back(row: Any) -> Any:  # noqa: ANN401
-        if len(row) != count:
-            raise ValueError("another number of fields")
-        for index in plain:
-            row[index] = backs[index](row[index])
-        return make(row)
+    def read(row: Any) -> Any:  # noqa: ANN401
+        shape = tuple(map(type, row))
+        if shape not in known:
+            if len(shape) != len(codecs) or any(
+                found not in each.types for found, each in zip(shape, codecs, strict=True)
+            ):
+                raise TypeError
+            known.add(shape)
+        for index, back in backs:
+            row[index] = back(row[index])
+        return make(kind, row)
 
-    return out, back
+    return _Codec(write, read, frozenset({list}))
 
 
 def _same(value: Any) -> Any:  # noqa: ANN401
@@ -98,21 +137,11 @@ def _same(value: Any) -> Any:  # noqa: ANN401
 
 
 def _keys_out(keys: ProfileKeys) -> list[str | None]:
-    return [None if key is None else key.hex() for key in _parts(keys)]
+    return [None if key is None else key.hex() for key in keys]
 
 
 def _keys_in(parts: list[str | None]) -> ProfileKeys:
-    return ProfileKeys(*(None if part is None else Secret(bytes.fromhex(part)) for part in parts))
-
-
-def _parts(keys: ProfileKeys) -> tuple[Secret | None, ...]:
-    return (
-        keys.psk,
-        keys.up_esp_encryption,
-        keys.down_esp_encryption,
-        keys.up_authentication,
-        keys.down_authentication,
-    )
+    return ProfileKeys(*[None if part is None else Secret(bytes.fromhex(part)) for part in parts])
 
 
 # annotations that stand under TYPE_CHECKING in the modules of the entries
