@@ -110,7 +110,7 @@ class _Meter:
                 self._drop()
                 sent, start = pump.messages, time.perf_counter()
                 step()
-                self._keep()
+                self._keep(len(users))
                 spent += time.perf_counter() - start
                 messages = (pump.messages - sent) / len(users)
                 pump.elapse(_SETTLED)
@@ -121,12 +121,12 @@ class _Meter:
         for stores in (self._pump.stores or {}).values():
             stores.clear()
 
-    def _keep(self) -> None:
+    def _keep(self, registrations: int) -> None:
         # in the order of registrations, so that as much is encoded as if each batch had been stored at once
         if self._pump.stores is None:
             return
         for name, stores in self._pump.stores.items():
-            size = max(1, len(stores) * _BATCH // _SAMPLE)
+            size = max(1, len(stores) * _BATCH // registrations)
             for start in range(0, len(stores), size):
                 self._files[name].save(stores[start : start + size])
 

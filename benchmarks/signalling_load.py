@@ -20,7 +20,7 @@ from roamvpn.signalling.effects import Apply, Search, Send, Store, Wake
 from roamvpn.signalling.fa import Fa
 from roamvpn.signalling.ha import Ha
 from roamvpn.signalling.machine import Surroundings
-from roamvpn.signalling.messages import Address, Applied, Code, Found, NodeRole, RegReq, Timer
+from roamvpn.signalling.messages import Address, Applied, Code, Found, NodeRole, RegRep, RegReq, Timer
 from roamvpn.signalling.node import Node
 from roamvpn.signalling.pcn import Pcn
 from roamvpn.signalling.settings import MS, Settings
@@ -132,7 +132,7 @@ def tables(users: int) -> tuple[Tables, Secrets]:
     )
     # checked is one key; a hundred thousand of them need not be
     profiles = {str(user): SlaKeys.of(ProfileKeys(psk=Secret(user.to_bytes(32)))) for user in range(1, users + 1, 2)}
-    sla = SlaSecrets.model_construct(shared=SlaKeys(psk=Secret(_KEY).hex()), profiles=profiles)
+    sla = SlaSecrets.model_construct(shared=SlaKeys.of(ProfileKeys(psk=Secret(_KEY))), profiles=profiles)
     return found, Secrets.model_construct(site_key=Secret(_KEY), sla={STATIC: sla})
 
 
@@ -189,14 +189,14 @@ class Pump:
         while queue:
             to, event = queue.popleft()
             for effect in nodes[to.name].receive(to.role, event, now):
-                kind = type(effect)
-                if kind is Send:
+                if isinstance(effect, Send):
                     self.messages += 1
                     if effect.to.role is NodeRole.MN:
+                        assert isinstance(effect.message, RegRep)
                         replies.append(effect.message.code)
                     else:
-                        queue.append(effect)
-                elif kind is Apply:
+                        queue.append((effect.to, effect.message))
+                elif isinstance(effect, Apply):
                     if effect.wait:
                         queue.append((to, Applied(effect.nai, effect.seq)))
                 else:
@@ -204,15 +204,15 @@ class Pump:
         return replies
 
     def _other(self, here: Address, effect: Effect) -> None:
-        if type(effect) is Store:
+        if isinstance(effect, Store):
             if self.stores is not None:
                 self.stores[here.name].append(effect)
-        elif type(effect) is Search:
+        elif isinstance(effect, Search):
             self._queue.append((here, Found(effect.nai, effect.seq, self._database[effect.nai])))
-        elif type(effect) is Wake:
+        elif isinstance(effect, Wake):
             heappush(self._wakes, (effect.at, next(self._order), here, Timer(effect.key)))
         else:
-            raise AssertionError(effect)
+            raise TypeError(effect)
 
     def elapse(self, seconds: int) -> int:
         """Let time go by; returns how many timers rang, after which hand-off tunnels are gone."""
