@@ -136,12 +136,10 @@ def _registrations(pump: Pump, files: dict[str, SessionStore], sessions: int) ->
     meter = _Meter(pump, files)
     for parity, vpn in enumerate(("dynamic", "static")):
         users = _Users(pump, [user for user in range(1, sessions + 1) if user % 2 == parity][:_SAMPLE])
-        # an inter-domain move is measured from where the terminal has refreshed; in haste it has not
         plan = [
             ("refresh", users.refresh, _nothing),
             ("intra-domain", users.intra, _nothing),
-            ("inter-domain", users.inter, users.refresh),
-            ("in haste", users.inter, _nothing),
+            ("inter-domain", users.inter, _nothing),
             ("initial", users.initial, users.leave),
         ]
         for kind, step, before in plan:
@@ -255,11 +253,10 @@ def _rates(results: dict[int, Figures]) -> Table:
         table.add_column(head, justify="left" if head in ("VPN", "registration") else "right")
     last = max(results)
     for vpn in ("dynamic", "static"):
-        for kind in (*_KINDS, "in haste"):
+        for kind in _KINDS:
             name = f"{vpn} {kind}"
             rates = [f"{1 / row[name]:,.0f} ({1 / row[f'kept {name}']:,.0f})" for row in results.values()]
-            shown = "inter-domain in haste" if kind == "in haste" else kind
-            table.add_row(vpn, shown, f"{results[last][f'{name} messages']:.0f}", *rates)
+            table.add_row(vpn, kind, f"{results[last][f'{name} messages']:.0f}", *rates)
     return table
 
 

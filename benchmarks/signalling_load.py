@@ -144,6 +144,7 @@ class Pump:
         self.now = 0
         self.stores: dict[str, list[Store]] | None = None
         self._seq = 0
+        self._answered: dict[str, int] = {}
         self._queue: deque[tuple[Address, Event]] = deque()
         self._wakes: list[tuple[int, int, Address, Timer]] = []
         self._order = count()
@@ -176,12 +177,13 @@ class Pump:
     def register(self, user: str, at: str, old: str | None = None, lifetime: int = LIFETIME) -> None:
         """One registration, from the mobile's request to its reply."""
         self._seq += 1
-        request = RegReq(user, self._seq, HOME, lifetime, old)
+        request = RegReq(user, self._seq, HOME, lifetime, old, answered=self._answered.get(user, 0))
         self._queue.append((Address(NodeRole.FA, at), request))
         self.messages += 1
         replies = self._run()
         # a benchmark of refusals would be a quick one
         assert replies == [Code.ACCEPTED], (user, replies)
+        self._answered[user] = self._seq
 
     def _run(self) -> list[Code]:
         queue, nodes, now = self._queue, self.nodes, self.now

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from roamvpn.policy.legs import Contribution
 from roamvpn.sim import chaos
+from roamvpn.sim.history import ROUGH, draw
 from roamvpn.sim.world import MILLISECOND
 
 if TYPE_CHECKING:
@@ -16,12 +18,12 @@ Found = dict["NodeRole", dict[str, Any]]
 
 def entries(seed: int) -> Found:
     """Entries by role, each under a key of its own; legs are left out, as stores do."""
-    history = chaos.draw(seed, rounds=1, actions=12)
+    history = draw(seed, rounds=1, actions=12)
     world = chaos.world_of(history)
-    world.options.faults = chaos.ROUGH
+    world.options.faults = ROUGH
     found: Found = {}
     for action in history.actions:
-        world.at(action.at * MILLISECOND, lambda action=action: chaos.act(world, action))  # type: ignore[misc]
+        world.at(action.at * MILLISECOND, partial(chaos.act, world, action))
     while (now := world.next_at) is not None and now < 60_000 * MILLISECOND:
         world.run(now)
         for node in world.nodes.values():

@@ -56,9 +56,9 @@ class VpnInformation(NamedTuple):
         )
         return self._replace(segments=tuple(segments))
 
-    def with_profile(self, profile_number: int) -> VpnInformation:
-        """Only one VPN, as a binding update posts it (D10)."""
-        return self._replace(segments=tuple(s for s in self.segments if s.profile_number == profile_number))
+    def posted(self, profile_number: int) -> VpnInformation:
+        """Only the one VPN that a binding update posts to its PCN (D10)."""
+        return self._replace(segments=tuple(s for s in self.dynamic if s.profile_number == profile_number))
 
     @property
     def dynamic(self) -> tuple[Segment, ...]:

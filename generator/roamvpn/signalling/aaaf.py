@@ -38,15 +38,12 @@ class Aaaf:
 
     role = NodeRole.AAAF
     durable = False
+    by_profile = False
     entry = CacheEntry
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._name = surroundings.name
         self._directory = surroundings.directory
-
-    def key(self, event: Event) -> str:
-        """By user."""
-        return event.key if isinstance(event, Timer) else event.nai
 
     def handle(self, entry: CacheEntry | None, event: Event, now: int) -> tuple[CacheEntry | None, list[Effect]]:
         """S101: by command code."""

@@ -58,6 +58,7 @@ class Aaah:
 
     role = NodeRole.AAAH
     durable = True
+    by_profile = False
     entry = HomeEntry
 
     def __init__(self, surroundings: Surroundings, decider: Decider, entropy: Entropy) -> None:
@@ -66,10 +67,6 @@ class Aaah:
         self._settings = surroundings.settings
         self._decider = decider
         self._entropy = entropy
-
-    def key(self, event: Event) -> str:
-        """By user."""
-        return event.key if isinstance(event, Timer) else event.nai
 
     def handle(self, entry: HomeEntry | None, event: Event, now: int) -> tuple[HomeEntry | None, list[Effect]]:
         """S101: by command code."""

@@ -94,3 +94,7 @@ _TABLE = {(row.role, row.received, row.case): row for row in ROWS}
 def correspond(role: NodeRole, received: type, case: Case = Case.ANY) -> Row:
     """The row; raises KeyError where the tables have none."""
     return _TABLE[role, received, case]
+
+
+ANSWERS = {key: (row.sends, row.to) for key, row in _TABLE.items()}
+"""What is sent and to whom, by role, received message and case."""

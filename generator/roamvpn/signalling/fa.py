@@ -6,7 +6,7 @@ packets go on to where the user went, and those by which they come from where he
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from roamvpn.policy.information import flow_of, hand_off, with_keys
 from roamvpn.policy.keys import KeyGenerator
@@ -34,6 +34,8 @@ from roamvpn.tables.rows import replaced_often
 from roamvpn.tables.types import Word
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from roamvpn.policy.information import VpnInformation
     from roamvpn.policy.keys import Entropy
     from roamvpn.policy.legs import Contribution
@@ -63,6 +65,7 @@ class Registration(NamedTuple):
     stage: Stage
     deadline: int
     fresh: VpnInformation | None = None
+    fresh_legs: tuple[Contribution, ...] = ()
     prepared: tuple[Contribution, ...] = ()
     lifetime: int = 0
     old_fas: tuple[str, ...] = ()
@@ -118,12 +121,14 @@ class Visitor(NamedTuple):
     @property
     def contributions(self) -> tuple[Contribution, ...]:
         """All that is set for this user."""
-        out = self.outgoing.legs if self.outgoing is not None else ()
-        return (*self.legs, *out, *(leg for each in self.incoming for leg in each.legs))
+        legs = self.legs if self.outgoing is None else self.legs + self.outgoing.legs
+        for each in self.incoming:
+            legs += each.legs
+        return legs
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing is left to know."""
+    def idle(self) -> bool:
+        """Whether nothing is left but the sequence, which is kept until `expires` against late messages."""
         return self.serving is None and self.registration is None and self.outgoing is None and not self.incoming
 
 
@@ -132,6 +137,7 @@ class Fa:
 
     role = NodeRole.FA
     durable = True
+    by_profile = False
     entry = Visitor
 
     def __init__(self, surroundings: Surroundings, entropy: Entropy) -> None:
@@ -141,32 +147,26 @@ class Fa:
         self._legs = surroundings.legs
         self._settings = surroundings.settings
         self._keys = KeyGenerator(entropy)
-
-    def key(self, event: Event) -> str:
-        """By user."""
-        return event.key if isinstance(event, Timer) else event.nai
+        self._handlers: dict[type, Callable[[Visitor, Any, int], tuple[Visitor, list[Effect]]]] = {
+            RegReq: self._request,
+            Bu: self._bu,
+            Ama: self._ama,
+            Applied: self._applied,
+            RegRep: self._reply,
+            Ba: self._ba,
+            Timer: self._timed,
+        }
 
     def handle(self, entry: Visitor | None, event: Event, now: int) -> tuple[Visitor | None, list[Effect]]:
         """S205 to S212."""
-        if isinstance(event, RegReq):
-            changed, effects = self._request(entry or Visitor(event.nai), event, now)
-        elif isinstance(event, Bu):
-            changed, effects = self._bu(entry or Visitor(event.nai), event, now)
-        elif entry is None:
-            return None, []
-        elif isinstance(event, Ama):
-            changed, effects = self._ama(entry, event, now)
-        elif isinstance(event, Applied):
-            changed, effects = self._applied(entry, event, now)
-        elif isinstance(event, RegRep):
-            changed, effects = self._reply(entry, event, now)
-        elif isinstance(event, Ba):
-            changed, effects = self._ba(entry, event, now)
-        elif isinstance(event, Timer):
-            changed, effects = self._timer(entry, now)
-        else:
-            return entry, []
-        return (None if changed.empty else changed), effects
+        kind = type(event)
+        if entry is None:
+            # only a request, or a binding update for somebody who was here, begins something
+            if kind is not RegReq and kind is not Bu:
+                return None, []
+            entry = Visitor(event.nai)  # type: ignore[union-attr] # both have one
+        changed, effects = self._handlers[kind](entry, event, now)
+        return (None if changed.idle and changed.expires <= now else changed), effects
 
     # the mobile asks
 
@@ -227,14 +227,16 @@ class Fa:
         if fresh is None:
             return entry, []
         effects: list[Effect] = []
+        legs: tuple[Contribution, ...] = ()
         prepared: tuple[Contribution, ...] = ()
         if self._settings.prepares and fresh != entry.serving:
-            prepared = tuple(each for each in self._compiled(fresh) if each not in entry.legs)
+            legs = self._compiled(fresh)
+            prepared = tuple(each for each in legs if each not in entry.legs)
             if prepared:
                 effects.append(Apply(entry.nai, request.seq, prepare=prepared))
         asked = request._replace(care_of=self._name, held=InstanceId.of(fresh))
         effects.append(answer(self.role, Ama, Case.LOCAL, request.home_agent, asked))
-        registration = registration._replace(stage=Stage.HOME_AGENT, prepared=prepared, local=True)
+        registration = registration._replace(stage=Stage.HOME_AGENT, fresh_legs=legs, prepared=prepared, local=True)
         return entry._replace(registration=registration), effects
 
     # the home agent answers
@@ -258,15 +260,17 @@ class Fa:
         settings = self._settings
         fresh, seq, prepared = registration.fresh, registration.request.seq, registration.prepared
         before = entry.contributions
-        entry = entry._replace(seq=seq, expires=now + registration.lifetime * MS)
+        served: dict[str, Any] = {"seq": seq, "expires": now + registration.lifetime * MS}
         if fresh is not None:
-            legs = entry.legs if fresh == entry.serving else self._compiled(fresh)
+            legs = entry.legs if fresh == entry.serving else registration.fresh_legs or self._compiled(fresh)
             # G25: back while the hand-off tunnel stands: that goes first
-            entry = entry._replace(serving=fresh, legs=legs, outgoing=None)
-            entry = entry._replace(incoming=self._incoming(entry, fresh, registration, now))
+            incoming = self._incoming(entry, fresh, registration, now)
+            served |= {"serving": fresh, "legs": legs, "outgoing": None, "incoming": incoming}
         deadline = now + settings.request_timeout * MS
-        registration = registration._replace(stage=Stage.TUNNELS, fresh=None, prepared=(), deadline=deadline)
-        entry = entry._replace(registration=registration)
+        registration = registration._replace(
+            stage=Stage.TUNNELS, fresh=None, fresh_legs=(), prepared=(), deadline=deadline
+        )
+        entry = entry._replace(registration=registration, **served)
         # who has prepared is waited for: then the others, who learn last, bring the associations up
         initiate = not (registration.local and settings.prepares)
         after = entry.contributions
@@ -280,7 +284,7 @@ class Fa:
         # those that have not heard of it, and those that still hand packets off to here
         old_fas = dict.fromkeys((*registration.old_fas, *(each.old_fa for each in entry.incoming)))
         duties = tuple(Incoming(old, seq, None, until, again_at=now) for old in old_fas)
-        entry = entry._replace(seq=seq, serving=None, legs=(), outgoing=None, incoming=duties)
+        entry = self._remembered(entry, seq, now)._replace(serving=None, legs=(), outgoing=None, incoming=duties)
         apply = applied(entry.nai, seq, before, entry.contributions)
         entry, effects = self._tell(entry, registration, now)
         return entry, [apply, *effects] if apply is not None else effects
@@ -402,13 +406,17 @@ class Fa:
             # a repetition; if the tunnel is not up yet, the acknowledgement comes with it
             return entry, [*effects, self._acknowledge(bu, Code.ACCEPTED)] if outgoing.acknowledged else effects
         served = entry.serving is not None or (outgoing is not None and outgoing.new_fa == bu.sender.name)
-        if not served or bu.seq <= entry.seq:
+        if bu.seq <= entry.seq:
             return entry, [*effects, self._acknowledge(bu, Code.STALE)]
+        if not served:
+            # nothing to hand off; but what was on its way here is older now
+            return self._remembered(entry, bu.seq, now), [*effects, self._acknowledge(bu, Code.STALE)]
         before = entry.contributions
         onward = self._outgoing(bu, now) if bu.lifetime and bu.information is not None else None
         # tunnels from the agent that he went back to have nothing to carry any more
         incoming = tuple(each for each in entry.incoming if each.old_fa != bu.sender.name)
-        entry = entry._replace(seq=bu.seq, serving=None, legs=(), outgoing=onward, incoming=incoming)
+        expires = now + self._settings.remember * MS
+        entry = Visitor(bu.nai, bu.seq, None, expires, entry.registration, onward, incoming)
         waits = onward is not None and bool(onward.legs)
         apply = applied(bu.nai, bu.seq, before, entry.contributions, initiate=bu.ready, wait=waits)
         if apply is not None:
@@ -418,6 +426,9 @@ class Fa:
         if onward is not None:
             entry = entry._replace(outgoing=onward._replace(acknowledged=True))
         return entry, [*effects, self._acknowledge(bu, Code.ACCEPTED)]
+
+    def _remembered(self, entry: Visitor, seq: int, now: int) -> Visitor:
+        return entry._replace(seq=seq, expires=now + self._settings.remember * MS)
 
     def _outgoing(self, bu: Bu, now: int) -> Outgoing | None:
         information = bu.information
@@ -430,6 +441,9 @@ class Fa:
         return answer(self.role, Bu, Case.ANY, bu.sender.name, Ba(bu.nai, bu.seq, self._here, status))
 
     # time
+
+    def _timed(self, entry: Visitor, _event: Timer, now: int) -> tuple[Visitor, list[Effect]]:
+        return self._timer(entry, now)
 
     def _timer(self, entry: Visitor, now: int) -> tuple[Visitor, list[Effect]]:
         before = entry.contributions
@@ -461,13 +475,16 @@ class Fa:
 
     def deadline(self, entry: Visitor) -> int | None:
         """The end of patience, of the visit, of a hand-off tunnel; or the next repetition."""
+        registration, outgoing, incoming = entry.registration, entry.outgoing, entry.incoming
+        if registration is None and outgoing is None and not incoming:
+            return entry.expires
         times = [entry.expires] if entry.serving is not None else []
-        if entry.registration is not None:
-            times.append(entry.registration.deadline)
-        if entry.outgoing is not None:
-            times.append(entry.outgoing.until)
-        times += [each.until if each.again_at is None else min(each.until, each.again_at) for each in entry.incoming]
-        return min(times, default=None)
+        if registration is not None:
+            times.append(registration.deadline)
+        if outgoing is not None:
+            times.append(outgoing.until)
+        times += [each.until if each.again_at is None else min(each.until, each.again_at) for each in incoming]
+        return min(times)
 
     # what is set here
 

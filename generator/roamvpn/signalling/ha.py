@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from roamvpn.policy.paths import SegmentKind
 from roamvpn.signalling.correspondence import Case
 from roamvpn.signalling.effects import Alarm
-from roamvpn.signalling.machine import answer, applied, earliest
+from roamvpn.signalling.machine import answer, applied
 from roamvpn.signalling.messages import (
     Address,
     Ba,
@@ -103,16 +103,13 @@ class Ha:
 
     role = NodeRole.HA
     durable = True
+    by_profile = False
     entry = Binding
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._here = Address(NodeRole.HA, surroundings.name)
         self._legs = surroundings.legs
         self._settings = surroundings.settings
-
-    def key(self, event: Event) -> str:
-        """By user."""
-        return event.key if isinstance(event, Timer) else event.nai
 
     def handle(self, entry: Binding | None, event: Event, now: int) -> tuple[Binding | None, list[Effect]]:
         """S205 to S212: AAA messages carry a registration request, which is then handled like a direct one."""
@@ -287,9 +284,8 @@ class Ha:
             return Bu(entry.nai, post.seq, self._here, 0, post.profile_number)
         # whole seconds, rounded up: the PCN must not forget before the home agent does
         lifetime = max(-((now - entry.expires) // MS), 1)
-        information = entry.information.with_profile(post.profile_number)
-        dynamic = information._replace(segments=information.dynamic)
-        return Bu(entry.nai, post.seq, self._here, lifetime, post.profile_number, dynamic, post.ready)
+        information = entry.information.posted(post.profile_number)
+        return Bu(entry.nai, post.seq, self._here, lifetime, post.profile_number, information, post.ready)
 
     def _sent(self, entry: Binding, due: Iterable[Post], now: int) -> Binding:
         """Note what was sent: when to repeat it, and how long the PCN then holds the VPN."""
@@ -409,11 +405,14 @@ class Ha:
             return None, effects
         return entry, effects
 
-    def deadline(self, entry: Binding) -> int | None:
+    def deadline(self, entry: Binding) -> int:
         """The next repetition, the end of patience, the end of the binding."""
-        patience = entry.deferred.deadline if entry.deferred is not None else None
-        posts = (post.again_at for post in entry.posts)
-        return earliest(patience, entry.expires, *posts, *(grant.check_at for grant in entry.grants))
+        times = [entry.expires]
+        if entry.deferred is not None:
+            times.append(entry.deferred.deadline)
+        times += [post.again_at for post in entry.posts]
+        times += [grant.check_at for grant in entry.grants]
+        return min(times)
 
     def restored(self, entry: Binding) -> Binding:
         """With its legs."""

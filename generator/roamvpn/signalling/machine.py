@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
-from roamvpn.signalling.correspondence import Case, correspond
+from roamvpn.signalling.correspondence import ANSWERS
 from roamvpn.signalling.effects import Apply, Send, change
 from roamvpn.signalling.messages import Address
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from roamvpn.policy.legs import Contribution, LegCompiler
+    from roamvpn.signalling.correspondence import Case
     from roamvpn.signalling.directory import Directory
     from roamvpn.signalling.effects import Effect
     from roamvpn.signalling.messages import Event, Message, NodeRole
@@ -37,9 +38,8 @@ class Machine(Protocol, Generic[Entry]):
     """Whether entries outlive a restart."""
     entry: type[Entry]
     """What its table holds."""
-
-    def key(self, event: Event) -> str:
-        """Under which key the entry lies that an event is for."""
+    by_profile: bool
+    """Whether an entry is one VPN of a user, not all of him."""
 
     def handle(self, entry: Entry | None, event: Event, now: int) -> tuple[Entry | None, list[Effect]]:
         """One step: the entry after the event, and what is to be done, in that order. `now` in milliseconds."""
@@ -56,10 +56,10 @@ class Machine(Protocol, Generic[Entry]):
 
 def answer(role: NodeRole, received: type, case: Case, to: str, message: Message) -> Send:
     """The answer that the correspondence tables ask for; raises KeyError or TypeError where they do not."""
-    row = correspond(role, received, case)
-    if row.sends is not type(message) or row.to is None:
-        raise TypeError(f"{role} answers {received.__name__} ({case}) with {row.sends}, not {type(message).__name__}")
-    return Send(Address(row.to, to), message)
+    sends, whom = ANSWERS[role, received, case]
+    if sends is not type(message) or whom is None:
+        raise TypeError(f"{role} answers {received.__name__} ({case}) with {sends}, not {type(message).__name__}")
+    return Send(Address(whom, to), message)
 
 
 def applied(  # noqa: PLR0913 - the parts of an Apply
@@ -78,8 +78,3 @@ def applied(  # noqa: PLR0913 - the parts of an Apply
         return None
     ready = tuple(each for each in prepared if each in new)
     return Apply(nai, seq, new, old, prepared=ready, initiate=initiate, wait=wait)
-
-
-def earliest(*times: int | None) -> int | None:
-    """The first of some deadlines, of which any may be missing."""
-    return min((time for time in times if time is not None), default=None)

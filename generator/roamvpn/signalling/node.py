@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from roamvpn.policy.compile import add, remove
 from roamvpn.signalling.effects import Apply, Store, Wake
-from roamvpn.signalling.messages import Timer
+from roamvpn.signalling.messages import Bu, Timer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,10 +33,13 @@ class Node:
     def receive(self, role: NodeRole, event: Event, now: int) -> list[Effect]:
         """One event for one role. What must be kept comes first among the effects, before anything is sent."""
         machine, table = self.machines[role], self.tables[role]
-        key = machine.key(event)
-        before = table.get(key)
+        # the first field of every event says whom it is about
+        key: str = event[0]
         if type(event) is Timer:
             self._armed[role].pop(key, None)
+        elif machine.by_profile and type(event) is Bu:
+            key = f"{key} {event.profile_number}"
+        before = table.get(key)
         entry, effects = machine.handle(before, event, now)
         if entry is not before:
             if entry is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.signalling.correspondence import Case
-from roamvpn.signalling.machine import answer, applied, earliest
+from roamvpn.signalling.machine import answer, applied
 from roamvpn.signalling.messages import Address, Ba, Br, Bu, Code, NodeRole, Timer
 from roamvpn.signalling.settings import MS
 from roamvpn.tables.rows import replaced_often
@@ -37,18 +37,13 @@ class Pcn:
 
     role = NodeRole.PCN
     durable = True
+    by_profile = True
     entry = PcnEntry
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._here = Address(NodeRole.PCN, surroundings.name)
         self._legs = surroundings.legs
         self._settings = surroundings.settings
-
-    def key(self, event: Event) -> str:
-        """By user and profile."""
-        if isinstance(event, Timer):
-            return event.key
-        return f"{event.nai} {event.profile_number}" if isinstance(event, Bu) else event.nai
 
     def handle(self, entry: PcnEntry | None, event: Event, now: int) -> tuple[PcnEntry | None, list[Effect]]:
         """A binding update, or the time."""
@@ -68,12 +63,12 @@ class Pcn:
         information = bu.information if bu.lifetime else None
         settings = self._settings
         end = now + (bu.lifetime if information is not None else settings.remember) * MS
-        changed = PcnEntry(bu.nai, bu.profile_number, bu.seq, bu.sender.name, information, end)
-        if information is not None:
-            changed = changed._replace(ask_at=self._ask_at(end, now))
+        ask_at = self._ask_at(end, now) if information is not None else None
         before = entry.legs if entry is not None else ()
         kept = entry is not None and entry.information == information
-        changed = changed._replace(legs=before if kept else self._compiled(changed))
+        legs = before if kept else self._compiled(information)
+        home_agent = bu.sender.name
+        changed = PcnEntry(bu.nai, bu.profile_number, bu.seq, home_agent, information, end, ask_at, legs)
         effects: list[Effect] = []
         # S216 to S232: QoS and tunnels, this instance's old rows by the previous instance
         apply = applied(bu.nai, bu.seq, before, changed.legs, initiate=bu.ready)
@@ -106,20 +101,19 @@ class Pcn:
         half = (end - now) // 2
         return now + half if half >= MS else None
 
-    def deadline(self, entry: PcnEntry) -> int | None:
+    def deadline(self, entry: PcnEntry) -> int:
         """The next question, or the end."""
-        return earliest(entry.ask_at, entry.expires)
+        return entry.expires if entry.ask_at is None else min(entry.ask_at, entry.expires)
 
     def restored(self, entry: PcnEntry) -> PcnEntry:
         """With its leg."""
-        return entry._replace(legs=self._compiled(entry))
+        return entry._replace(legs=self._compiled(entry.information))
 
     def contributions(self, entry: PcnEntry) -> tuple[Contribution, ...]:
         """The leg towards the foreign agent."""
         return entry.legs
 
-    def _compiled(self, entry: PcnEntry) -> tuple[Contribution, ...]:
-        information = entry.information
+    def _compiled(self, information: VpnInformation | None) -> tuple[Contribution, ...]:
         if information is None:
             return ()
         generation = information.generation

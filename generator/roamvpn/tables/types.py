@@ -14,9 +14,13 @@ from pydantic import AfterValidator, Field, PlainValidator, StringConstraints, W
 
 
 class Word(StrEnum):
-    """A word of the tables. Its repr is the bare text, so that digests of rows are quick and plain."""
+    """A word of the tables. Its repr is the bare text, so that digests of rows are quick and plain.
+
+    Its hash is the text's as well: an enumeration's own is computed in Python, and words are keys everywhere.
+    """
 
     __repr__ = str.__repr__
+    __hash__ = str.__hash__
 
 
 class Security(Word):
