@@ -191,28 +191,28 @@ class Pump:
         while queue:
             to, event = queue.popleft()
             for effect in nodes[to.name].receive(to.role, event, now):
-                if isinstance(effect, Send):
+                if type(effect) is Send:
                     self.messages += 1
                     if effect.to.role is NodeRole.MN:
                         assert isinstance(effect.message, RegRep)
                         replies.append(effect.message.code)
                     else:
                         queue.append((effect.to, effect.message))
-                elif isinstance(effect, Apply):
+                elif type(effect) is Apply:
                     if effect.wait:
                         queue.append((to, Applied(effect.nai, effect.seq)))
+                elif type(effect) is Store:
+                    if self.stores is not None:
+                        self.stores[to.name].append(effect)
                 else:
                     self._other(to, effect)
         return replies
 
     def _other(self, here: Address, effect: Effect) -> None:
-        if isinstance(effect, Store):
-            if self.stores is not None:
-                self.stores[here.name].append(effect)
+        if isinstance(effect, Wake):
+            heappush(self._wakes, (effect.at, next(self._order), here, Timer(effect.key)))
         elif isinstance(effect, Search):
             self._queue.append((here, Found(effect.nai, effect.seq, self._database[effect.nai])))
-        elif isinstance(effect, Wake):
-            heappush(self._wakes, (effect.at, next(self._order), here, Timer(effect.key)))
         else:
             raise TypeError(effect)
 

@@ -66,8 +66,8 @@ def deleted_is_what_the_new_instance_names(monkeypatch: pytest.MonkeyPatch) -> N
 def the_flag_cache_updated_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:  # D12
     real = Fa._consume
 
-    def consume(self: Fa, entry: Any, registration: Any, now: int) -> Any:
-        return real(self, entry, registration._replace(fresh=None), now)
+    def consume(self: Fa, entry: Any, registration: Any, *args: Any) -> Any:
+        return real(self, entry, registration._replace(fresh=None), *args)
 
     monkeypatch.setattr(Fa, "_consume", consume)
 
@@ -316,9 +316,9 @@ def a_hand_off_never_expires(monkeypatch: pytest.MonkeyPatch) -> None:  # G18, G
 def who_returns_keeps_the_hand_off(monkeypatch: pytest.MonkeyPatch) -> None:  # G25
     real = Fa._consume
 
-    def consume(self: Fa, entry: Any, registration: Any, now: int) -> Any:
+    def consume(self: Fa, entry: Any, *args: Any) -> Any:
         kept = entry.outgoing
-        changed, effects = real(self, entry, registration, now)
+        changed, effects = real(self, entry, *args)
         return changed._replace(outgoing=kept), effects
 
     monkeypatch.setattr(Fa, "_consume", consume)

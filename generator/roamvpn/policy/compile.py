@@ -8,6 +8,7 @@ touches just its gateways, and gives the same state as a compile of the whole.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from roamvpn.policy.information import VpnInformation, flow_of, hand_off, with_keys
@@ -113,12 +114,12 @@ class Compiler:
         """The hand-off tunnels that stand for some seconds after the session moved from `old` to `new`."""
         information = self.information(session, records)[0].moved(new, session.generation)
         contributions: list[Contribution] = []
-        for segment in hand_off(information.segments, old):
-            keys = None
-            if self._keys is not None and segment.own:
-                keys = self._keys.hand_off(session.session_id, flow_of(segment), (old, new), session.generation)
-            contributions.append(self.legs.near_end(segment, session.generation, keys, None))
-            contributions.append(self.legs.far_end(segment, session.generation, keys))
+        generation = session.generation
+        keys = self._keys
+        draw = partial(keys.hand_off, session.session_id, (old, new), generation) if keys is not None else None
+        for segment in hand_off(information, old, draw):
+            contributions.append(self.legs.near_end(segment, generation, segment.keys, None))
+            contributions.append(self.legs.far_end(segment, generation, segment.keys))
         return contributions
 
     def provisioned(self) -> Iterator[Contribution]:

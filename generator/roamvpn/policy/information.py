@@ -10,7 +10,7 @@ from roamvpn.policy.paths import Segment, SegmentKind
 from roamvpn.tables.rows import replaced_often
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
     from roamvpn.tables.secrets import ProfileKeys
 
@@ -89,16 +89,19 @@ def with_keys(segment: Segment, keys: ProfileKeys) -> Segment:
     return segment._replace(keys=keys)
 
 
-def hand_off(segments: Iterable[Segment], old: str) -> tuple[Segment, ...]:
+def hand_off(information: VpnInformation, old: str, draw: Callable[[str], ProfileKeys] | None) -> tuple[Segment, ...]:
     """What the new foreign agent asks of the old one (G21, E2.3): the same VPNs, from the old to the new.
 
-    The old agent takes the correspondent's place, so packets to the mobile leave by it. Keys are to be drawn afresh.
+    The old agent takes the correspondent's place, so packets to the mobile leave by it. `draw` gives a fresh key for a
+    flow, by its name.
     """
-    return tuple(
-        segment._replace(kind=SegmentKind.HAND_OFF, far=old, up_spi=0, down_spi=0, keys=None)
-        for segment in segments
-        if segment.kind is not SegmentKind.ENTERPRISE
-    )
+    found = []
+    for segment in information.segments:
+        if segment.kind is not SegmentKind.ENTERPRISE:
+            flow = naming.hand_off_name(segment.profile_number, segment.nai)
+            keys = draw(flow) if draw is not None and segment.own else None
+            found.append(segment._replace(kind=SegmentKind.HAND_OFF, far=old, up_spi=0, down_spi=0, keys=keys))
+    return tuple(found)
 
 
 def _association(segment: Segment) -> tuple[object, ...]:

@@ -50,7 +50,7 @@ class KeyGenerator:
         """The root of all keys of one VPN of one session (S108); the AAAH draws it."""
         return ProfileKeys(psk=self._draw("root", f"{session_id} {flow}"))
 
-    def hand_off(self, session_id: str, flow: str, ends: tuple[str, str], generation: int) -> ProfileKeys:
+    def hand_off(self, session_id: str, ends: tuple[str, str], generation: int, flow: str) -> ProfileKeys:
         """The key of a hand-off tunnel from the old foreign agent to the new one, which draws it (G21)."""
         return ProfileKeys(psk=self._draw("hand-off", f"{session_id} {flow} {ends[0]} {ends[1]} {generation}"))
 

@@ -6,9 +6,10 @@ packets go on to where the user went, and those by which they come from where he
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from roamvpn.policy.information import flow_of, hand_off, with_keys
+from roamvpn.policy.information import hand_off
 from roamvpn.policy.keys import KeyGenerator
 from roamvpn.signalling.correspondence import Case
 from roamvpn.signalling.effects import Alarm, Apply, Send
@@ -213,17 +214,18 @@ class Fa:
             code = ama.reply.code if ama.reply is not None else REPLY_CODES[ama.result]
             return self._failed(entry, code, Ama, Case.REFUSED)
         # S208: store the VPN information, set "cache updated"
-        registration = registration._replace(fresh=ama.information)
         if ama.reply is None:
-            return self._local(entry, registration)
-        registration = registration._replace(old_fas=ama.old_fas, lifetime=ama.reply.lifetime)
+            return self._local(entry, registration, ama.information)
+        lifetime, old_fas = ama.reply.lifetime, ama.old_fas
         if not registration.request.lifetime:
-            return self._gone(entry, registration, now)
-        return self._consume(entry, registration, now)
+            return self._gone(entry, registration._replace(old_fas=old_fas, lifetime=lifetime), now)
+        return self._consume(entry, registration._replace(fresh=ama.information), lifetime, old_fas, now)
 
-    def _local(self, entry: Visitor, registration: Registration) -> tuple[Visitor, list[Effect]]:
+    def _local(
+        self, entry: Visitor, registration: Registration, fresh: VpnInformation | None
+    ) -> tuple[Visitor, list[Effect]]:
         """S209, S213, S217 with G20: an answer from the domain's cache; the home agent is asked directly."""
-        fresh, request = registration.fresh, registration.request
+        request = registration.request
         if fresh is None:
             return entry, []
         effects: list[Effect] = []
@@ -236,8 +238,9 @@ class Fa:
                 effects.append(Apply(entry.nai, request.seq, prepare=prepared))
         asked = request._replace(care_of=self._name, held=InstanceId.of(fresh))
         effects.append(answer(self.role, Ama, Case.LOCAL, request.home_agent, asked))
-        registration = registration._replace(stage=Stage.HOME_AGENT, fresh_legs=legs, prepared=prepared, local=True)
-        return entry._replace(registration=registration), effects
+        deadline = registration.deadline
+        waiting = Registration(request, Stage.HOME_AGENT, deadline, fresh, legs, prepared, local=True)
+        return entry._replace(registration=waiting), effects
 
     # the home agent answers
 
@@ -252,30 +255,32 @@ class Fa:
             return self._ask(entry, request, now, effects, received=RegRep)
         if reply.code is not Code.ACCEPTED:
             return self._failed(entry, reply.code, RegRep, Case.REFUSED)
-        registration = registration._replace(old_fas=reply.old_fas, lifetime=reply.lifetime)
-        return self._consume(entry, registration, now)
+        return self._consume(entry, registration, reply.lifetime, reply.old_fas, now)
 
-    def _consume(self, entry: Visitor, registration: Registration, now: int) -> tuple[Visitor, list[Effect]]:
+    def _consume(
+        self, entry: Visitor, registration: Registration, lifetime: int, old_fas: tuple[str, ...], now: int
+    ) -> tuple[Visitor, list[Effect]]:
         """S220: with the flag S216, tunnels; without it S217. The flag is cleared."""
         settings = self._settings
         fresh, seq, prepared = registration.fresh, registration.request.seq, registration.prepared
         before = entry.contributions
-        served: dict[str, Any] = {"seq": seq, "expires": now + registration.lifetime * MS}
-        if fresh is not None:
-            legs = entry.legs if fresh == entry.serving else registration.fresh_legs or self._compiled(fresh)
-            # G25: back while the hand-off tunnel stands: that goes first
-            incoming = self._incoming(entry, fresh, registration, now)
-            served |= {"serving": fresh, "legs": legs, "outgoing": None, "incoming": incoming}
         deadline = now + settings.request_timeout * MS
-        registration = registration._replace(
-            stage=Stage.TUNNELS, fresh=None, fresh_legs=(), prepared=(), deadline=deadline
+        expires = now + lifetime * MS
+        told = Registration(
+            registration.request, Stage.TUNNELS, deadline, lifetime=lifetime, old_fas=old_fas, local=registration.local
         )
-        entry = entry._replace(registration=registration, **served)
+        if fresh is None:
+            entry = entry._replace(seq=seq, expires=expires, registration=told)
+        else:
+            legs = entry.legs if fresh == entry.serving else registration.fresh_legs or self._compiled(fresh)
+            incoming = self._incoming(entry, fresh, told, now)
+            # G25: back while the hand-off tunnel stands: that goes first
+            entry = Visitor(entry.nai, seq, fresh, expires, told, None, incoming, legs)
         # who has prepared is waited for: then the others, who learn last, bring the associations up
-        initiate = not (registration.local and settings.prepares)
+        initiate = not (told.local and settings.prepares)
         after = entry.contributions
         apply = applied(entry.nai, seq, before, after, prepared, initiate=initiate, wait=True)
-        return (entry, [apply]) if apply is not None else self._tell(entry, registration, now)
+        return (entry, [apply]) if apply is not None else self._tell(entry, told, now)
 
     def _gone(self, entry: Visitor, registration: Registration, now: int) -> tuple[Visitor, list[Effect]]:
         """Deregistered: everything of the session goes (F10, G25), here and at agents that have not heard of it."""
@@ -330,14 +335,10 @@ class Fa:
         return (*kept, *(self._handed_off(fresh, old, seq, until, again_at) for old in registration.old_fas))
 
     def _handed_off(self, fresh: VpnInformation, old: str, seq: int, until: int, again_at: int) -> Incoming:
-        segments = []
-        for segment in hand_off(fresh.segments, old):
-            keys = None
-            if segment.own:
-                ends = (old, self._name)
-                keys = self._keys.hand_off(fresh.session_id, flow_of(segment), ends, fresh.generation)
-            segments.append(with_keys(segment, keys) if keys is not None else segment)
-        information = fresh._replace(segments=tuple(segments))
+        ends = (old, self._name)
+        draw = partial(self._keys.hand_off, fresh.session_id, ends, fresh.generation)
+        segments = hand_off(fresh, old, draw)
+        information = fresh._replace(segments=segments)
         return Incoming(old, seq, information, until, again_at, legs=self._near_ends(information))
 
     def _tell(self, entry: Visitor, registration: Registration, now: int) -> tuple[Visitor, list[Effect]]:

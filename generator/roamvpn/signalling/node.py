@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Node:
     """One gateway or AAA server. An event costs what its user's entry costs, however many there are."""
 
-    __slots__ = ("_armed", "machines", "name", "state", "tables")
+    __slots__ = ("_roles", "machines", "name", "state", "tables")
 
     def __init__(self, name: str, machines: Iterable[Machine[Any]], state: GatewayState | None = None) -> None:
         """`state` is what is provisioned at the gateway, to which users' legs are added; None for an AAA server."""
@@ -28,15 +28,17 @@ class Node:
         self.machines = {machine.role: machine for machine in machines}
         self.state = state
         self.tables: dict[NodeRole, dict[str, Any]] = {role: {} for role in self.machines}
-        self._armed: dict[NodeRole, dict[str, int]] = {role: {} for role in self.machines}
+        self._roles: dict[NodeRole, tuple[Machine[Any], dict[str, Any], dict[str, int]]] = {
+            role: (machine, self.tables[role], {}) for role, machine in self.machines.items()
+        }
 
     def receive(self, role: NodeRole, event: Event, now: int) -> list[Effect]:
         """One event for one role. What must be kept comes first among the effects, before anything is sent."""
-        machine, table = self.machines[role], self.tables[role]
+        machine, table, armed = self._roles[role]
         # the first field of every event says whom it is about
         key: str = event[0]
         if type(event) is Timer:
-            self._armed[role].pop(key, None)
+            armed.pop(key, None)
         elif machine.by_profile and type(event) is Bu:
             key = f"{key} {event.profile_number}"
         before = table.get(key)
@@ -47,11 +49,10 @@ class Node:
             else:
                 table[key] = entry
             if machine.durable:
-                effects = [Store(role, key, entry), *effects]
-        if self.state is not None:
-            for effect in effects:
-                if type(effect) is Apply:
-                    self._apply(effect)
+                effects.insert(0, Store(role, key, entry))
+        for effect in effects:
+            if type(effect) is Apply:
+                self._apply(effect)
         if entry is not None:
             self._arm(role, key, machine.deadline(entry), effects)
         return effects
@@ -80,7 +81,7 @@ class Node:
         # a timer that rings early finds nothing to do and is armed again, so a refresh need not move it
         if deadline is None:
             return
-        armed = self._armed[role]
+        armed = self._roles[role][2]
         at = armed.get(key)
         if at is None or deadline < at:
             armed[key] = deadline

@@ -77,7 +77,7 @@ def test_every_leg_has_a_key_of_its_own() -> None:
 def test_a_hand_off_has_a_key_of_its_own_in_each_direction() -> None:  # G21
     generator = KeyGenerator(derived(_SITE_KEY))
     ends = [("fa21", "fa21b"), ("fa21b", "fa21")]
-    made = [generator.hand_off("s", "h1", each, generation).psk for each in ends for generation in (1, 2)]
+    made = [generator.hand_off("s", each, generation, "h1").psk for each in ends for generation in (1, 2)]
     assert len({*made, generator.root("s", "h1").psk}) == 5
 
 
@@ -90,7 +90,7 @@ def test_entropy_is_asked_for_just_what_is_drawn() -> None:
 
     generator = KeyGenerator(entropy)
     generator.root("s", "p1")
-    generator.hand_off("s", "h1", ("a", "b"), 3)
+    generator.hand_off("s", ("a", "b"), 3, "h1")
     assert asked == [("root s p1", 32), ("hand-off s h1 a b 3", 32)]
 
 
