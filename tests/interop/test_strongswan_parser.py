@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import socket
 import string
 import subprocess
-import time
 from typing import TYPE_CHECKING
-
-import pytest
 
 from roamvpn.render import swanctl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _ODD = [
@@ -47,44 +41,6 @@ def _random_texts(count: int) -> list[str]:
     draw = random.Random(20010607)  # noqa: S311 - the same texts in each run
     printable = string.ascii_letters + string.digits + string.punctuation + " "
     return ["x" + "".join(draw.choices(printable, k=draw.randint(1, 40))) + "x" for _ in range(count)]
-
-
-@pytest.fixture
-def charon(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A charon of its own in a network namespace of its own; yields the environment that swanctl needs."""
-    vici = tmp_path / "vici"
-    settings = tmp_path / "strongswan.conf"
-    settings.write_text(
-        "charon-systemd {\n load = random nonce aes sha1 sha2 hmac kdf gcm openssl curve25519 kernel-netlink"
-        f" socket-default vici\n port = 0\n port_nat_t = 0\n install_routes = no\n plugins {{ vici {{ socket ="
-        f" unix://{vici} }} }}\n journal {{ default = -1 }}\n}}\nswanctl {{\n socket = unix://{vici}\n}}\n"
-    )
-    environment = {**os.environ, "STRONGSWAN_CONF": str(settings), "SWANCTL_DIR": str(tmp_path)}
-    daemon = subprocess.Popen(
-        ["unshare", "-n", "/usr/sbin/charon-systemd"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait(str(vici))
-        yield environment
-    finally:
-        daemon.terminate()
-        daemon.wait(10)
-
-
-def _wait(path: str) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(path)
-            except OSError:
-                time.sleep(0.005)  # nothing announces a socket that is not there yet
-            else:
-                return
-    raise TimeoutError(path)
 
 
 def test_strongswan_reads_every_quoted_value_as_it_was_meant(charon: dict[str, str], tmp_path: Path) -> None:
