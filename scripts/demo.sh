@@ -61,6 +61,12 @@ run "${provision[@]}" roamvpn.gateway.site
 step "Once more: nothing changes"
 run "${provision[@]}" roamvpn.gateway.site
 
+step "Frank moves to another foreign agent: every message, every gateway's change"
+run roamvpn simulate E5 --out e5
+
+step "A train enters a station"
+run roamvpn simulate storm --users 500 --seconds 1
+
 step "The fleet as a picture"
 run roamvpn graph site --out fleet.svg
 
@@ -68,6 +74,7 @@ step "Try next"
 cat <<EOF
   cd build/demo; PATH=\$PWD/../../.venv/bin:\$PATH
   xdg-open fleet.svg                               the picture
+  xdg-open e5/after.svg                            tunnels after the move; e5/before.svg before it
   roamvpn show ha31 site                           one gateway's tables
   roamvpn plan site --against deployed --json      for machines; --markdown for a review
   \$EDITOR site/sessions.yml                        move alice to fa22, then plan again: GW 51 does not change

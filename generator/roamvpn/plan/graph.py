@@ -72,7 +72,8 @@ def fleet_graph(network: Network, fleet: Fleet) -> Graph:
     place = {name: gateway.domain if aggregated else name for name, gateway in network.gateways.items()}
     edges = _edges(fleet, place)
     legs = sum(len(state.legs) for state in fleet.states.values())
-    summary = f"{len(network.gateways)} gateways, {len(fleet.sessions)} sessions, {legs} legs"
+    sessions = "1 session" if len(fleet.sessions) == 1 else f"{len(fleet.sessions)} sessions"
+    summary = f"{len(network.gateways)} gateways, {sessions}, {legs} legs"
     return Graph(network.site, summary, aggregated, tuple(_groups(network, aggregated=aggregated)), edges)
 
 

@@ -116,10 +116,11 @@ def _edges(edges: tuple[Edge, ...], places: dict[str, _Place]) -> Iterator[str]:
         (x1, y1), (x2, y2) = ports[index, edge.near], ports[index, edge.far]
         bend = max(abs(x2 - x1) * 0.45, 60)
         outward = 1 if x2 >= x1 else -1
-        middle = (x1 + outward * bend, x2 - outward * bend)
+        middle = (x1 + outward * bend, x2 - outward * bend) if x1 != x2 else (x1 + bend, x2 + bend)
         colour = _COLOURS[edge.security]
         width = 4.5 if edge.share is Share.SHARED and edge.security is not Security.ENCAPSULATION else 2
         dash = ' stroke-dasharray="7 5"' if edge.security is Security.ENCAPSULATION else ""
+        dash = ' stroke-dasharray="2 4"' if edge.hand_off else dash
         yield (
             f'<path d="M{x1:.1f},{y1:.1f} C{middle[0]:.1f},{y1:.1f} {middle[1]:.1f},{y2:.1f} {x2:.1f},{y2:.1f}" '
             f'fill="none" stroke="{colour}" stroke-width="{width}" stroke-opacity="0.85"{dash}/>'
@@ -137,7 +138,8 @@ def _ports(edges: tuple[Edge, ...], places: dict[str, _Place]) -> dict[tuple[int
     for index, edge in enumerate(edges):
         near, far = places[edge.near], places[edge.far]
         for name, here, there in ((edge.near, near, far), (edge.far, far, near)):
-            right = there.x > here.x or (there.x == here.x and name == edge.near)
+            # between two of one column an edge goes round on their right
+            right = there.x >= here.x
             sides.setdefault((name, right), []).append((there.y + there.column, index, name))
     ports = {}
     for (name, right), ends in sides.items():

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from roamvpn.tables.secrets import ProfileKeys
 
 
+# half the time of a named tuple's own constructor, for the two that a compile makes most
+_new = tuple.__new__
+
+
 class Contribution(NamedTuple):
     """What one end of a segment brings to its gateway: a leg, the peer it leans on, its keys."""
 
@@ -134,39 +138,42 @@ class LegCompiler:
         flow = flow_of(segment)
         keying = sla.keying if sla is not None else Keying.IKE
         direction = "up" if up else "down"
-        leg = Leg(
-            naming.leg_name(flow, there),
-            owner,
-            nai,
-            number,
-            flow,
-            direction,
-            here,
-            there,
-            near.address,
-            far.address,
-            source.text,
-            source.length,
-            destination.text,
-            destination.length,
-            security,
-            share,
-            keying,
-            service,
-            self._dscp[service] if service is not None else None,
-            device,
-            mark,
-            out_spi,
-            in_spi,
-            # the gateway that learns last initiates: the foreign agent, the home agent towards an enterprise,
-            # and for a hand-off the old foreign agent
-            own and up is not hand_off and keying is Keying.IKE,
-            visitor,
-            None if hand_off and up else naming.filter_handle(number, direction, hand_off=hand_off),
-            naming.filter_priority(owner, source.length, destination.length),
-            naming.filter_priority(owner, destination.length, source.length),
+        leg = _new(
+            Leg,
+            (
+                naming.leg_name(flow, there),
+                owner,
+                nai,
+                number,
+                flow,
+                direction,
+                here,
+                there,
+                near.address,
+                far.address,
+                source.text,
+                source.length,
+                destination.text,
+                destination.length,
+                security,
+                share,
+                keying,
+                service,
+                self._dscp[service] if service is not None else None,
+                device,
+                mark,
+                out_spi,
+                in_spi,
+                # the gateway that learns last initiates: the foreign agent, the home agent towards an enterprise,
+                # and for a hand-off the old foreign agent
+                own and up is not hand_off and keying is Keying.IKE,
+                visitor,
+                None if hand_off and up else naming.filter_handle(number, direction, hand_off=hand_off),
+                naming.filter_priority(owner, source.length, destination.length),
+                naming.filter_priority(owner, destination.length, source.length),
+            ),
         )
-        return Contribution(here, leg, peer, keys)
+        return _new(Contribution, (here, leg, peer, keys))
 
     def _peer(self, segment: Segment, owner: str, *, up: bool) -> Peer:
         here, there = (segment.near, segment.far) if up else (segment.far, segment.near)

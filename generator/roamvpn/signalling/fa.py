@@ -167,7 +167,7 @@ class Fa:
                 return None, []
             entry = Visitor(event.nai)  # type: ignore[union-attr] # both have one
         changed, effects = self._handlers[kind](entry, event, now)
-        return (None if changed.idle and changed.expires <= now else changed), effects
+        return (None if changed.expires <= now and changed.idle else changed), effects
 
     # the mobile asks
 
@@ -508,15 +508,17 @@ class Fa:
     def _compiled(self, information: VpnInformation) -> tuple[Contribution, ...]:
         generation, agent = information.generation, information.foreign_agent
         return tuple(
-            self._legs.near_end(segment, generation, segment.keys, agent)
-            for segment in information.segments
-            if not segment.empty
+            [
+                self._legs.near_end(segment, generation, segment.keys, agent)
+                for segment in information.segments
+                if not segment.empty
+            ]
         )
 
     def _near_ends(self, information: VpnInformation) -> tuple[Contribution, ...]:
         generation = information.generation
-        return tuple(self._legs.near_end(each, generation, each.keys, None) for each in information.segments)
+        return tuple([self._legs.near_end(each, generation, each.keys, None) for each in information.segments])
 
     def _far_ends(self, information: VpnInformation) -> tuple[Contribution, ...]:
         generation = information.generation
-        return tuple(self._legs.far_end(each, generation, each.keys) for each in information.segments)
+        return tuple([self._legs.far_end(each, generation, each.keys) for each in information.segments])

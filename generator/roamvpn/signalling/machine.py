@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Entry = TypeVar("Entry", bound=NamedTuple)
 
 
+# half the time of a named tuple's own constructor, where a move makes many
+_new = tuple.__new__
+
+
 class Surroundings(NamedTuple):
     """What every machine is given: where it runs, whom it knows, how patient it is."""
 
@@ -59,7 +63,7 @@ def answer(role: NodeRole, received: type, case: Case, to: str, message: Message
     sends, whom = ANSWERS[role, received, case]
     if sends is not type(message) or whom is None:
         raise TypeError(f"{role} answers {received.__name__} ({case}) with {sends}, not {type(message).__name__}")
-    return Send(Address(whom, to), message)
+    return _new(Send, (_new(Address, (whom, to)), message))
 
 
 def applied(  # noqa: PLR0913 - the parts of an Apply

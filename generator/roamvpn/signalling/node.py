@@ -54,19 +54,27 @@ class Node:
             if type(effect) is Apply:
                 self._apply(effect)
         if entry is not None:
-            self._arm(role, key, machine.deadline(entry), effects)
+            # a timer that rings early finds nothing to do and is armed again, so a refresh need not move it
+            deadline = machine.deadline(entry)
+            at = armed.get(key)
+            if deadline is not None and (at is None or deadline < at):
+                armed[key] = deadline
+                effects.append(Wake(role, key, deadline))
         return effects
 
     def restore(self, role: NodeRole, entries: Iterable[tuple[str, Any]]) -> list[Effect]:
         """After a restart: entries read back from the store; their legs are set again, and their timers."""
-        machine, table = self.machines[role], self.tables[role]
+        machine, table, armed = self._roles[role]
         effects: list[Effect] = []
         for key, stored in entries:
             entry = table[key] = machine.restored(stored)
             if self.state is not None:
                 for contribution in machine.contributions(entry):
                     add(self.state, contribution)
-            self._arm(role, key, machine.deadline(entry), effects)
+            deadline = machine.deadline(entry)
+            if deadline is not None:
+                armed[key] = deadline
+                effects.append(Wake(role, key, deadline))
         return effects
 
     def _apply(self, apply: Apply) -> None:
@@ -76,13 +84,3 @@ class Node:
             add(state, contribution)
         for contribution in apply.delete:
             remove(state, contribution)
-
-    def _arm(self, role: NodeRole, key: str, deadline: int | None, effects: list[Effect]) -> None:
-        # a timer that rings early finds nothing to do and is armed again, so a refresh need not move it
-        if deadline is None:
-            return
-        armed = self._roles[role][2]
-        at = armed.get(key)
-        if at is None or deadline < at:
-            armed[key] = deadline
-            effects.append(Wake(role, key, deadline))

@@ -118,9 +118,11 @@ class Pcn:
             return ()
         generation = information.generation
         return tuple(
-            self._legs.far_end(segment, generation, self._legs.leg_keys(segment, generation))
-            for segment in information.segments
-            if not segment.empty
+            [
+                self._legs.far_end(segment, generation, self._legs.leg_keys(segment, generation))
+                for segment in information.segments
+                if not segment.empty
+            ]
         )
 
     def _ba(self, bu: Bu, status: Code) -> Effect:
