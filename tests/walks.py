@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from roamvpn.policy.legs import Contribution
 from roamvpn.sim import chaos
 from roamvpn.sim.history import ROUGH, draw
-from roamvpn.sim.world import MILLISECOND
+from roamvpn.sim.options import MILLISECOND
 
 if TYPE_CHECKING:
     from roamvpn.signalling.messages import NodeRole

@@ -13,6 +13,7 @@ from roamvpn.signalling.aaaf import Aaaf
 from roamvpn.signalling.aaah import Aaah
 from roamvpn.signalling.fa import Fa
 from roamvpn.signalling.ha import Ha
+from roamvpn.signalling.hand_offs import HandOffs
 from roamvpn.signalling.messages import Ama, Code, RegRep
 from roamvpn.signalling.pcn import Pcn
 
@@ -98,16 +99,16 @@ def all_vpns_of_a_user_have_one_key(monkeypatch: pytest.MonkeyPatch) -> None:  #
 
 @_mutation
 def the_hand_off_reuses_the_key_of_the_leg(monkeypatch: pytest.MonkeyPatch) -> None:  # G21
-    real = Fa._handed_off
+    real = HandOffs.handed_off
 
-    def handed_off(self: Fa, fresh: Any, *args: Any) -> Any:
+    def handed_off(self: HandOffs, fresh: Any, *args: Any) -> Any:
         incoming: Any = real(self, fresh, *args)
         keys = {each.profile_number: each.keys for each in fresh.segments}
         segments = (with_keys(each, keys[each.profile_number]) for each in incoming.information.segments)
         information = incoming.information._replace(segments=tuple(segments))
-        return incoming._replace(information=information, legs=self._near_ends(information))
+        return incoming._replace(information=information, legs=self.near_ends(information))
 
-    monkeypatch.setattr(Fa, "_handed_off", handed_off)
+    monkeypatch.setattr(HandOffs, "handed_off", handed_off)
 
 
 @_mutation
@@ -196,8 +197,8 @@ def a_binding_update_to_a_pcn_is_forgotten_once_sent(monkeypatch: pytest.MonkeyP
 
 @_mutation
 def a_binding_update_to_an_old_agent_is_forgotten_once_sent(monkeypatch: pytest.MonkeyPatch) -> None:  # G25
-    real = Fa._sent
-    monkeypatch.setattr(Fa, "_sent", lambda *args: tuple(each._replace(again_at=None) for each in real(*args)))
+    real = HandOffs.sent
+    monkeypatch.setattr(HandOffs, "sent", lambda *args: tuple(each._replace(again_at=None) for each in real(*args)))
 
 
 @_mutation
@@ -303,13 +304,13 @@ def a_visit_never_expires(monkeypatch: pytest.MonkeyPatch) -> None:  # G18
 
 @_mutation
 def a_hand_off_never_expires(monkeypatch: pytest.MonkeyPatch) -> None:  # G18, G25
-    real = Fa._outgoing
+    real = HandOffs.outgoing
 
-    def outgoing(self: Fa, bu: Any, now: int) -> Any:
+    def outgoing(self: HandOffs, bu: Any, now: int) -> Any:
         found = real(self, bu, now)
         return found._replace(until=now + 10_000_000) if found is not None else None
 
-    monkeypatch.setattr(Fa, "_outgoing", outgoing)
+    monkeypatch.setattr(HandOffs, "outgoing", outgoing)
 
 
 @_mutation

@@ -19,7 +19,7 @@ from roamvpn.sim.shrink import report, shrink
 from tests.property.mutations import MUTATIONS
 
 if TYPE_CHECKING:
-    from roamvpn.sim.world import Faults
+    from roamvpn.sim.options import Faults
 
 REGISTRATIONS = 200_000
 """How many the histories of a test run hold at least; `roamvpn simulate faults` goes on through a night."""

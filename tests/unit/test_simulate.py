@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from roamvpn.cli import cli
-from roamvpn.signalling.fa import Fa
+from roamvpn.signalling.hand_offs import HandOffs
 from roamvpn.stores.templates import example_site
 from roamvpn.tables.problems import RoamvpnError
 
@@ -75,7 +75,7 @@ def test_faults_are_counted() -> None:
 
 
 def test_a_failing_history_names_its_seed_and_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Fa, "_outgoing", lambda *_: None)
+    monkeypatch.setattr(HandOffs, "outgoing", lambda *_: None)
     result = _run("faults", "--registrations", "5000")
     assert result.exit_code == 1
     assert "seed " in result.output

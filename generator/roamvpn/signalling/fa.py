@@ -1,18 +1,12 @@
-"""The foreign agent (A5, B19, B20, D6 to D13): registers mobiles, serves them, and hands them off.
-
-A visitor's entry holds what is served, what is being asked for, and both kinds of hand-off tunnel: the one by which
-packets go on to where the user went, and those by which they come from where he was.
-"""
+"""The foreign agent (A5, B19, B20, D6 to D13): registers mobiles, serves them, and hands them off."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from roamvpn.policy.information import hand_off
-from roamvpn.policy.keys import KeyGenerator
 from roamvpn.signalling.correspondence import Case
 from roamvpn.signalling.effects import Alarm, Apply, Send
+from roamvpn.signalling.hand_offs import HandOffs
 from roamvpn.signalling.machine import answer, applied
 from roamvpn.signalling.messages import (
     REPLY_CODES,
@@ -31,8 +25,7 @@ from roamvpn.signalling.messages import (
     Timer,
 )
 from roamvpn.signalling.settings import MS
-from roamvpn.tables.rows import replaced_often
-from roamvpn.tables.types import Word
+from roamvpn.signalling.visitor import Incoming, Registration, Stage, Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,94 +36,6 @@ if TYPE_CHECKING:
     from roamvpn.signalling.effects import Effect
     from roamvpn.signalling.machine import Surroundings
     from roamvpn.signalling.messages import Event
-
-
-class Stage(Word):
-    """What a registration waits for."""
-
-    AAA = "aaa"
-    HOME_AGENT = "home agent"
-    TUNNELS = "tunnels"
-    OLD_AGENTS = "old agents"
-
-
-@replaced_often
-class Registration(NamedTuple):
-    """A registration under way.
-
-    `fresh` is VPN information that the AAA has set and nobody has applied yet: the flag "cache updated" of S208 and
-    S220, which is of the session, set at the AMA, consumed at the reply (D6, D12).
-    """
-
-    request: RegReq
-    stage: Stage
-    deadline: int
-    fresh: VpnInformation | None = None
-    fresh_legs: tuple[Contribution, ...] = ()
-    prepared: tuple[Contribution, ...] = ()
-    lifetime: int = 0
-    old_fas: tuple[str, ...] = ()
-    local: bool = False
-
-    @property
-    def asked(self) -> type:
-        """The message by which the answer from home comes."""
-        return RegRep if self.local else Ama
-
-
-@replaced_often
-class Incoming(NamedTuple):
-    """A hand-off tunnel from an old foreign agent, or just the duty to tell that agent that the user has left.
-
-    Until it is acknowledged the binding update is repeated, at `again_at`; then the tunnel lives to `until`.
-    """
-
-    old_fa: str
-    seq: int
-    information: VpnInformation | None
-    until: int
-    again_at: int | None
-    attempts: int = 0
-    legs: tuple[Contribution, ...] = ()
-
-
-@replaced_often
-class Outgoing(NamedTuple):
-    """The hand-off tunnel to the foreign agent where the user is now."""
-
-    new_fa: str
-    seq: int
-    information: VpnInformation
-    until: int
-    acknowledged: bool = False
-    legs: tuple[Contribution, ...] = ()
-
-
-@replaced_often
-class Visitor(NamedTuple):
-    """One user at this foreign agent, or on his way to it or from it."""
-
-    nai: str
-    seq: int = 0
-    serving: VpnInformation | None = None
-    expires: int = 0
-    registration: Registration | None = None
-    outgoing: Outgoing | None = None
-    incoming: tuple[Incoming, ...] = ()
-    legs: tuple[Contribution, ...] = ()
-
-    @property
-    def contributions(self) -> tuple[Contribution, ...]:
-        """All that is set for this user."""
-        legs = self.legs if self.outgoing is None else self.legs + self.outgoing.legs
-        for each in self.incoming:
-            legs += each.legs
-        return legs
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is left but the sequence, which is kept until `expires` against late messages."""
-        return self.serving is None and self.registration is None and self.outgoing is None and not self.incoming
 
 
 class Fa:
@@ -147,7 +52,7 @@ class Fa:
         self._directory = surroundings.directory
         self._legs = surroundings.legs
         self._settings = surroundings.settings
-        self._keys = KeyGenerator(entropy)
+        self._hand_offs = HandOffs(surroundings, entropy)
         self._handlers: dict[type, Callable[[Visitor, Any, int], tuple[Visitor, list[Effect]]]] = {
             RegReq: self._request,
             Bu: self._bu,
@@ -273,7 +178,7 @@ class Fa:
             entry = entry._replace(seq=seq, expires=expires, registration=told)
         else:
             legs = entry.legs if fresh == entry.serving else registration.fresh_legs or self._compiled(fresh)
-            incoming = self._incoming(entry, fresh, told, now)
+            incoming = self._hand_offs.incoming(entry, fresh, told, now)
             # G25: back while the hand-off tunnel stands: that goes first
             entry = Visitor(entry.nai, seq, fresh, expires, told, None, incoming, legs)
         # who has prepared is waited for: then the others, who learn last, bring the associations up
@@ -325,22 +230,6 @@ class Fa:
 
     # the old agents
 
-    def _incoming(
-        self, entry: Visitor, fresh: VpnInformation, registration: Registration, now: int
-    ) -> tuple[Incoming, ...]:
-        """A copy of the profiles for each agent that was left: source GW the old, destination GW this one (E2.3)."""
-        seq, until = registration.request.seq, now + registration.lifetime * MS
-        again_at = now + self._settings.request_timeout * MS
-        kept = tuple(each for each in entry.incoming if each.old_fa not in registration.old_fas)
-        return (*kept, *(self._handed_off(fresh, old, seq, until, again_at) for old in registration.old_fas))
-
-    def _handed_off(self, fresh: VpnInformation, old: str, seq: int, until: int, again_at: int) -> Incoming:
-        ends = (old, self._name)
-        draw = partial(self._keys.hand_off, fresh.session_id, ends, fresh.generation)
-        segments = hand_off(fresh, old, draw)
-        information = fresh._replace(segments=segments)
-        return Incoming(old, seq, information, until, again_at, legs=self._near_ends(information))
-
     def _tell(self, entry: Visitor, registration: Registration, now: int) -> tuple[Visitor, list[Effect]]:
         """S217: binding updates to the agents that were left, or at once the reply to the mobile."""
         seq = registration.request.seq
@@ -348,22 +237,11 @@ class Fa:
         if not due:
             return self._done(entry, registration, registration.asked, Case.NO_OLD)
         effects: list[Effect] = [
-            answer(self.role, registration.asked, Case.OLD, each.old_fa, self._new_bu(entry.nai, each)) for each in due
+            answer(self.role, registration.asked, Case.OLD, each.old_fa, self._hand_offs.update(entry.nai, each))
+            for each in due
         ]
         waiting = registration._replace(stage=Stage.OLD_AGENTS, deadline=now + self._settings.ba_timeout * MS)
-        return entry._replace(incoming=self._sent(entry.incoming, due, now), registration=waiting), effects
-
-    def _new_bu(self, nai: str, incoming: Incoming) -> Bu:
-        lifetime = self._settings.hand_off if incoming.information is not None else 0
-        return Bu(nai, incoming.seq, self._here, lifetime, 0, incoming.information, ready=True)
-
-    def _sent(self, incoming: tuple[Incoming, ...], due: list[Incoming], now: int) -> tuple[Incoming, ...]:
-        return tuple(
-            each._replace(attempts=each.attempts + 1, again_at=now + self._settings.pause(each.attempts))
-            if each in due
-            else each
-            for each in incoming
-        )
+        return entry._replace(incoming=self._hand_offs.sent(entry.incoming, due, now), registration=waiting), effects
 
     def _ba(self, entry: Visitor, ba: Ba, now: int) -> tuple[Visitor, list[Effect]]:
         before = entry.contributions
@@ -413,7 +291,7 @@ class Fa:
             # nothing to hand off; but what was on its way here is older now
             return self._remembered(entry, bu.seq, now), [*effects, self._acknowledge(bu, Code.STALE)]
         before = entry.contributions
-        onward = self._outgoing(bu, now) if bu.lifetime and bu.information is not None else None
+        onward = self._hand_offs.outgoing(bu, now) if bu.lifetime and bu.information is not None else None
         # tunnels from the agent that he went back to have nothing to carry any more
         incoming = tuple(each for each in entry.incoming if each.old_fa != bu.sender.name)
         expires = now + self._settings.remember * MS
@@ -430,13 +308,6 @@ class Fa:
 
     def _remembered(self, entry: Visitor, seq: int, now: int) -> Visitor:
         return entry._replace(seq=seq, expires=now + self._settings.remember * MS)
-
-    def _outgoing(self, bu: Bu, now: int) -> Outgoing | None:
-        information = bu.information
-        if information is None:
-            return None
-        until = now + min(bu.lifetime, self._settings.hand_off) * MS
-        return Outgoing(bu.sender.name, bu.seq, information, until, legs=self._far_ends(information))
 
     def _acknowledge(self, bu: Bu, status: Code) -> Effect:
         return answer(self.role, Bu, Case.ANY, bu.sender.name, Ba(bu.nai, bu.seq, self._here, status))
@@ -462,8 +333,10 @@ class Fa:
             entry, late = self._late(entry, registration)
             effects += late
         due = [each for each in entry.incoming if each.again_at is not None and now >= each.again_at]
-        effects += [answer(self.role, Timer, Case.OLD, each.old_fa, self._new_bu(entry.nai, each)) for each in due]
-        return entry._replace(incoming=self._sent(entry.incoming, due, now)), effects
+        effects += [
+            answer(self.role, Timer, Case.OLD, each.old_fa, self._hand_offs.update(entry.nai, each)) for each in due
+        ]
+        return entry._replace(incoming=self._hand_offs.sent(entry.incoming, due, now)), effects
 
     def _late(self, entry: Visitor, registration: Registration) -> tuple[Visitor, list[Effect]]:
         if registration.stage is not Stage.OLD_AGENTS:
@@ -493,9 +366,9 @@ class Fa:
         """With its legs; what was being set is set before anything is answered."""
         outgoing = entry.outgoing
         if outgoing is not None:
-            outgoing = outgoing._replace(legs=self._far_ends(outgoing.information), acknowledged=True)
+            outgoing = outgoing._replace(legs=self._hand_offs.far_ends(outgoing.information), acknowledged=True)
         incoming = tuple(
-            each._replace(legs=self._near_ends(each.information)) if each.information is not None else each
+            each._replace(legs=self._hand_offs.near_ends(each.information)) if each.information is not None else each
             for each in entry.incoming
         )
         legs = self._compiled(entry.serving) if entry.serving is not None else ()
@@ -514,11 +387,3 @@ class Fa:
                 if not segment.empty
             ]
         )
-
-    def _near_ends(self, information: VpnInformation) -> tuple[Contribution, ...]:
-        generation = information.generation
-        return tuple([self._legs.near_end(each, generation, each.keys, None) for each in information.segments])
-
-    def _far_ends(self, information: VpnInformation) -> tuple[Contribution, ...]:
-        generation = information.generation
-        return tuple([self._legs.far_end(each, generation, each.keys) for each in information.segments])

@@ -11,8 +11,9 @@ from roamvpn.signalling.messages import NodeRole, ServiceUpdate
 from roamvpn.signalling.settings import Settings
 from roamvpn.sim.drawn_site import SITE_KEY
 from roamvpn.sim.history import CALM
+from roamvpn.sim.options import MILLISECOND, Faults, Options
 from roamvpn.sim.oracle import differences
-from roamvpn.sim.world import MILLISECOND, Faults, Options, World, seconds
+from roamvpn.sim.world import World, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,10 @@ from roamvpn.policy.keys import derived
 from roamvpn.signalling.effects import Order
 from roamvpn.signalling.messages import NodeRole, ServiceUpdate
 from roamvpn.signalling.settings import Settings
+from roamvpn.sim.options import Options
 from roamvpn.sim.oracle import differences, sessions
 from roamvpn.sim.trace import StepKey, Trace
-from roamvpn.sim.world import Options, World, seconds
+from roamvpn.sim.world import World, seconds
 from roamvpn.tables.types import parse_prefix
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.signalling.effects import Order
 from roamvpn.sim.drawn_site import DrawnSite, agents_of, nodes_of
-from roamvpn.sim.world import MILLISECOND, Faults
+from roamvpn.sim.options import MILLISECOND, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

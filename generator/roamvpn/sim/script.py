@@ -12,9 +12,10 @@ from roamvpn.signalling.effects import Order
 from roamvpn.signalling.messages import ServiceUpdate
 from roamvpn.signalling.settings import Settings
 from roamvpn.sim.mobile import SECOND
+from roamvpn.sim.options import Options
 from roamvpn.sim.oracle import differences
 from roamvpn.sim.trace import Trace
-from roamvpn.sim.world import Options, World
+from roamvpn.sim.world import World
 from roamvpn.tables.base import Frozen
 from roamvpn.tables.problems import InputError
 from roamvpn.tables.records import NO_CLASS, VpnRecord

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from roamvpn.sim.chaos import Outcome
     from roamvpn.sim.history import Action, History
-    from roamvpn.sim.world import Faults
+    from roamvpn.sim.options import Faults
 
 
 def shrink(history: History, budget: int = 400) -> History:

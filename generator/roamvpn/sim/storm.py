@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from roamvpn.policy.keys import derived
 from roamvpn.signalling.settings import Settings
 from roamvpn.sim.mobile import SECOND
+from roamvpn.sim.options import MILLISECOND, Costs, Options
 from roamvpn.sim.oracle import differences
-from roamvpn.sim.world import MILLISECOND, Costs, Options, World
+from roamvpn.sim.world import World
 from roamvpn.tables.network import Network
 from roamvpn.tables.records import CnGwTableFile, VpnDatabaseFile
 from roamvpn.tables.tables import Tables

@@ -27,8 +27,8 @@ from roamvpn.signalling.machine import Surroundings
 from roamvpn.signalling.messages import Address, Applied, Found, NodeRole, RegRep, Timer
 from roamvpn.signalling.node import Node
 from roamvpn.signalling.pcn import Pcn
-from roamvpn.signalling.settings import Settings
 from roamvpn.sim.mobile import SECOND, Mobile
+from roamvpn.sim.options import MILLISECOND, Faults, Options
 from roamvpn.tables.gateway_state import GatewayState
 from roamvpn.tables.types import Role
 
@@ -41,29 +41,6 @@ if TYPE_CHECKING:
     from roamvpn.tables.records import VpnRecord
     from roamvpn.tables.secrets import Secrets
     from roamvpn.tables.tables import Tables
-
-MILLISECOND = 1000
-
-
-class Faults(NamedTuple):
-    """Chances in a thousand for each message, and how much later than others it may come, in microseconds."""
-
-    loss: int = 0
-    duplicate: int = 0
-    late: int = 0
-    lateness: int = 0
-    jitter: int = 0
-
-
-class Costs(NamedTuple):
-    """What work costs, in microseconds: each event, each leg that is set or deleted, an association until it is up.
-
-    With a cost for events a node does one thing after the other, and what comes meanwhile waits.
-    """
-
-    event: int = 0
-    association: int = 0
-    leg: int = 0
 
 
 class Seen(NamedTuple):
@@ -94,19 +71,6 @@ class Load:
     queue: deque[_Delivery] = field(default_factory=deque)
     legs_set: int = 0
     legs_deleted: int = 0
-
-
-@dataclass(slots=True)
-class Options:
-    """How a world is made."""
-
-    settings: Settings = field(default_factory=Settings)
-    latency: int = 5 * MILLISECOND
-    faults: Faults = field(default_factory=Faults)
-    costs: Costs = field(default_factory=Costs)
-    lifetime: int = 1800
-    durable: bool = False
-    """Whether entries are kept as text for a restart; without it nodes must not crash."""
 
 
 class World:

@@ -11,8 +11,9 @@ from roamvpn.policy.paths import SegmentKind
 from roamvpn.signalling.effects import Order, Send
 from roamvpn.signalling.messages import NAMES, Ama, Amr, Bu, Code, Har, NodeRole, RegReq, ServiceUpdate
 from roamvpn.signalling.settings import Settings
+from roamvpn.sim.options import MILLISECOND, Faults, Options
 from roamvpn.sim.oracle import differences
-from roamvpn.sim.world import MILLISECOND, Faults, Options, World, seconds
+from roamvpn.sim.world import World, seconds
 from tests.documents import Documents
 
 if TYPE_CHECKING:
