@@ -191,8 +191,13 @@ def the_home_agent_forgets_who_was_left(monkeypatch: pytest.MonkeyPatch) -> None
 
 @_mutation
 def a_binding_update_to_a_pcn_is_forgotten_once_sent(monkeypatch: pytest.MonkeyPatch) -> None:  # G25
-    real = Ha._sent
-    monkeypatch.setattr(Ha, "_sent", lambda *args: real(*args)._replace(posts=(), grants=()))
+    real = Ha._bind
+
+    def bind(*args: Any) -> Any:
+        entry, effects = real(*args)
+        return entry._replace(posts=(), grants=()), effects
+
+    monkeypatch.setattr(Ha, "_bind", bind)
 
 
 @_mutation
@@ -237,9 +242,8 @@ def the_home_agent_answers_any_binding_request(monkeypatch: pytest.MonkeyPatch) 
 
 @_mutation
 def nobody_keeps_the_pcns_vpn_alive(monkeypatch: pytest.MonkeyPatch) -> None:  # E7.5
-    real = Ha._sent
     monkeypatch.setattr(Ha, "_br", lambda _self, entry, _br, _now: (entry, []))
-    monkeypatch.setattr(Ha, "_sent", lambda *args: real(*args)._replace(grants=()))
+    monkeypatch.setattr(Ha, "_granted", lambda *_: ())
 
 
 @_mutation

@@ -31,7 +31,7 @@ from roamvpn.signalling.messages import (
 from roamvpn.signalling.settings import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from roamvpn.policy.information import VpnInformation
     from roamvpn.policy.legs import Contribution
@@ -138,18 +138,19 @@ class Ha:
         local = aaah is None
         apply = applied(entry.nai, request.seq, entry.legs, legs, initiate=local and settings.prepares)
         effects: list[Effect] = [apply] if apply is not None else []
-        deferred = Deferred(request, aaah, tuple(each.foreign_agent for each in left), now + settings.ba_timeout * MS)
+        old_fas = tuple([each.foreign_agent for each in left])
+        deferred = Deferred(request, aaah, old_fas, now + settings.ba_timeout * MS)
         expires = now + lifetime * MS
-        wanted = {(segment.profile_number, segment.far) for segment in information.dynamic if not segment.empty}
-        grants = tuple(each for each in entry.grants if (each.profile_number, each.pcn) in wanted)
+        due = [post for post in posts if post.seq == request.seq]
+        wanted = [(segment.profile_number, segment.far) for segment in information.dynamic if not segment.empty]
+        held = tuple([each for each in entry.grants if (each.profile_number, each.pcn) in wanted])
+        grants = self._granted(held, due, expires, now)
         stays = known is not None and known.foreign_agent == information.foreign_agent
         since = entry.since if stays else request.seq
         bound = Binding(entry.nai, request.seq, since, information, expires, left, posts, grants, deferred, legs)
         # S215 each dynamic profile is posted to its correspondent; static ones are not
-        due = [post for post in posts if post.seq == request.seq and not post.attempts]
         received, case = (Har, Case.DYNAMIC) if aaah is not None else (RegReq, Case.DYNAMIC)
         effects += [answer(self.role, received, case, post.pcn, self._bu(bound, post, now)) for post in due]
-        bound = self._sent(bound, due, now)
         if due:
             return bound, effects
         return self._answered(bound, received, Case.STATIC, effects)
@@ -172,18 +173,23 @@ class Ha:
     ) -> tuple[Post, ...]:
         until = now + min(request.lifetime, self._settings.max_lifetime) * MS
         ready = aaah is None and self._settings.prepares
-        known = {segment.profile_number: segment for segment in entry.information.dynamic} if entry.information else {}
-        same_generation = entry.information is not None and entry.information.generation == information.generation
-        outstanding = {post.profile_number for post in entry.posts}
-        posts = []
+        before = entry.information
+        known = {segment.profile_number: segment for segment in before.dynamic} if before is not None else {}
+        same_generation = before is not None and before.generation == information.generation
+        outstanding = [post.profile_number for post in entry.posts]
+        again_at = now + self._settings.pause(0)
+        posts, numbers = [], []
         for segment in information.dynamic:
             number = segment.profile_number
-            before = known.get(number)
-            if before == segment and same_generation and number not in outstanding:
+            numbers.append(number)
+            was = known.get(number)
+            if same_generation and was == segment and number not in outstanding:
                 continue
-            if not segment.empty or (before is not None and before.far == segment.far):
-                posts.append(Post(number, segment.far, request.seq, segment.empty, now, until, ready=ready))
-        return tuple(posts)
+            if not segment.empty or (was is not None and was.far == segment.far):
+                posts.append(Post(number, segment.far, request.seq, segment.empty, again_at, until, 1, ready))
+        # who was to forget a VPN that is no more is still to be told
+        kept = [post for post in entry.posts if post.delete and post.profile_number not in numbers]
+        return (*kept, *posts)
 
     def _deregister(
         self, entry: Binding | None, request: RegReq, aaah: str, now: int
@@ -229,23 +235,24 @@ class Ha:
         information = entry.information.posted(post.profile_number)
         return Bu(entry.nai, post.seq, self._here, lifetime, post.profile_number, information, post.ready)
 
-    def _sent(self, entry: Binding, due: Iterable[Post], now: int) -> Binding:
+    def _sent(self, entry: Binding, due: Sequence[Post], now: int) -> Binding:
         """Note what was sent: when to repeat it, and how long the PCN then holds the VPN."""
-        sent = set(due)
-        if not sent:
+        if not due:
             return entry
         posts = tuple(
             post._replace(attempts=post.attempts + 1, again_at=now + self._settings.pause(post.attempts))
-            if post in sent
+            if post in due
             else post
             for post in entry.posts
         )
-        # between the PCN's own question and the end
-        check_at = entry.expires - self._settings.br_threshold * MS // 2
-        numbers = {post.profile_number for post in sent}
-        grants = [each for each in entry.grants if each.profile_number not in numbers]
-        grants += [Grant(p.profile_number, p.pcn, entry.expires, max(check_at, now)) for p in sent if not p.delete]
-        return entry._replace(posts=posts, grants=tuple(sorted(grants)))
+        return entry._replace(posts=posts, grants=self._granted(entry.grants, due, entry.expires, now))
+
+    def _granted(self, grants: tuple[Grant, ...], due: Sequence[Post], expires: int, now: int) -> tuple[Grant, ...]:
+        # looked at again between the PCN's own question and the end
+        check_at = max(expires - self._settings.br_threshold * MS // 2, now)
+        numbers = [post.profile_number for post in due]
+        kept = [each for each in grants if each.profile_number not in numbers]
+        return (*kept, *[Grant(post.profile_number, post.pcn, expires, check_at) for post in due if not post.delete])
 
     def _ba(self, entry: Binding, ba: Ba) -> tuple[Binding, list[Effect]]:
         key = (ba.profile_number, ba.seq)
@@ -340,7 +347,7 @@ class Ha:
             # the registration was refreshed, and the PCN has not asked: it or its question was lost
             longer = [(each.profile_number, each.pcn) for each in overdue if entry.expires > each.until]
             later = (each._replace(check_at=each.until) for each in overdue if each.check_at < each.until)
-            entry = entry._replace(grants=tuple(sorted((*(g for g in entry.grants if g not in overdue), *later))))
+            entry = entry._replace(grants=(*(each for each in entry.grants if each not in overdue), *later))
             entry = self._posted_again(entry, longer, now)
         entry, effects = self._send_due(entry, now, effects, Timer, Case.DYNAMIC)
         if entry.information is None and not entry.posts and now >= entry.expires:
