@@ -40,7 +40,13 @@ _BATCH = 20
 
 @click.command()
 @click.argument("what", required=False, type=click.Choice(_WHAT, case_sensitive=False))
-@click.option("--order", type=click.Choice([str(order) for order in Order]), default=str(Order.MAKE_BEFORE_BREAK))
+@click.option(
+    "--order",
+    type=click.Choice([str(order) for order in Order]),
+    default=str(Order.MAKE_BEFORE_BREAK),
+    show_default=True,
+    help="In which order tunnels change.",
+)
 @click.option("--out", "-o", type=_DIRECTORY, metavar="DIR", help="Write pictures, sequence diagram and JSON here.")
 @click.option("--mermaid", "as_mermaid", is_flag=True, help="Print the sequence diagram, in Mermaid.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")

@@ -229,9 +229,9 @@ def play(tables: Tables, name: str, order: Order = Order.MAKE_BEFORE_BREAK) -> P
         world.mobile(embodiment.user).update = ServiceUpdate()
         world.refresh(embodiment.user)
     world.run(world.now + seconds(1))
-    after = fleet(world)
     if embodiment.goes is None:
         _until_it_lapses(world, trace)
+    after = fleet(world)
     return Played(name, order, before, after, trace, differences(world, settled=False))
 
 
