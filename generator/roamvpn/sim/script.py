@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 
 from roamvpn.policy.keys import derived
+from roamvpn.signalling.directory import Directory
 from roamvpn.signalling.effects import Order
 from roamvpn.signalling.messages import ServiceUpdate
 from roamvpn.signalling.settings import Settings
@@ -137,6 +138,7 @@ def _problems(source: Source, script: Script, tables: Tables) -> Iterator[Proble
     gateways, servers = tables.network.gateways, tables.network.aaa_servers
     agents = {name for name, gateway in gateways.items() if Role.FA in gateway.roles}
     nodes = {name for name, gateway in gateways.items() if Role.STATIC not in gateway.roles} | set(servers)
+    directory = Directory(tables.network)
     before = 0
     for index, move in enumerate(script.moves):
         path = ("moves", index)
@@ -145,6 +147,9 @@ def _problems(source: Source, script: Script, tables: Tables) -> Iterator[Proble
         before = move.at
         if move.user is not None and move.user not in tables.subscribers:
             yield source.problem((*path, "user"), move.user, "is not a subscriber")
+        elif move.user is not None and directory.aaah_of(move.user) is None:
+            message = "has a realm that no AAA server of role home serves (network.yml, aaa_servers)"
+            yield source.problem((*path, "user"), move.user, message)
         for field in ("appear", "move"):
             agent = getattr(move, field)
             if agent is not None and agent not in agents:

@@ -68,6 +68,14 @@ def test_a_line_does_one_thing(line: str, message: str) -> None:
     assert message in _problems(line)[0]
 
 
+def test_a_realm_without_a_home_server_is_told() -> None:
+    documents = Documents()
+    documents.network["aaa_servers"].pop("aaah33")
+    with pytest.raises(InputError) as caught:
+        load_script("moves.yml", "moves: [{at: 1, user: alice@isp3.example, move: fa21}]", documents.site().tables)
+    assert "no AAA server of role home" in str(caught.value)
+
+
 def test_records_of_a_service_update_are_checked() -> None:
     record = "{profile_number: 1, nai: bob@isp3.example, vpnshare: 0, destaddr: 10.5.0.0/16, upclass: gold}"
     assert _problems(f"at: 1, user: alice@isp3.example, service_update: [{record}]") == [
