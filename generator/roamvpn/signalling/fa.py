@@ -284,10 +284,9 @@ class Fa:
         if outgoing is not None and outgoing.seq == bu.seq:
             # a repetition; if the tunnel is not up yet, the acknowledgement comes with it
             return entry, [*effects, self._acknowledge(bu, Code.ACCEPTED)] if outgoing.acknowledged else effects
-        served = entry.serving is not None or (outgoing is not None and outgoing.new_fa == bu.sender.name)
         if bu.seq <= entry.seq:
             return entry, [*effects, self._acknowledge(bu, Code.STALE)]
-        if not served:
+        if entry.serving is None and outgoing is None:
             # nothing to hand off; but what was on its way here is older now
             return self._remembered(entry, bu.seq, now), [*effects, self._acknowledge(bu, Code.STALE)]
         before = entry.contributions

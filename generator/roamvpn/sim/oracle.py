@@ -238,7 +238,8 @@ def _aaah(world: World, name: str, entry: Any, current: dict[str, Known], settle
         yield "the cache lacks the session"
         return
     compiler, network = world.compiler, world.tables.network.gateways
-    if network[cached.foreign_agent].domain != network[known.session.foreign_agent].domain:
+    # moves within a domain pass by the AAAH; where an answer to it was lost, so may one between domains
+    if not world.lost and network[cached.foreign_agent].domain != network[known.session.foreign_agent].domain:
         yield f"the cache has {cached.foreign_agent}, of another domain than {known.session.foreign_agent}"
     there = known.session.model_copy(update={"foreign_agent": cached.foreign_agent})
     wanted = compiler.information(there, known.records)[0]

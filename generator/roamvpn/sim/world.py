@@ -103,6 +103,8 @@ class World:
         self.loads: dict[str, Load] = {}
         self.registrations = 0
         self.messages = 0
+        self.lost = False
+        """Whether any message ever was."""
         self._seed = seed
         self._sent: dict[str, int] = {}
         self._queue: list[tuple[int, int, Any]] = []
@@ -260,6 +262,7 @@ class World:
             return
         name = to.name
         if name in self.down or (life is not None and life != self._lives[name]):
+            self.lost = True
             return
         load = self.loads[name]
         if self.options.costs.event and not done:
@@ -346,6 +349,7 @@ class World:
         if self.watchers:
             self._seen(here, Send(to, message))
         if self.cut and frozenset((here.name, to.name)) in self.cut:
+            self.lost = True
             return
         for delay in self._delays(here, to, message):
             self._schedule(self.now + after + delay, _Delivery(to, message))
@@ -363,6 +367,7 @@ class World:
         number = self._sent[what] = self._sent.get(what, 0) + 1
         draw = Random(f"{what} {number}")  # noqa: S311 - a simulation, and it must repeat
         if draw.randrange(1000) < faults.loss:
+            self.lost = True
             return ()
         copies = 2 if draw.randrange(1000) < faults.duplicate else 1
         return [
