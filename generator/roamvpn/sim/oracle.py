@@ -200,10 +200,10 @@ def _unpaired(world: World, name: str, entry: Any) -> Iterator[str]:  # noqa: AN
         there = world.nodes[outgoing.new_fa].tables[NodeRole.FA].get(entry.nai)
         if there is not None and there.serving is not None and name not in {each.old_fa for each in there.incoming}:
             yield f"the hand-off to {outgoing.new_fa} has no other half"
-    # where the user has gone on since, or has come back from elsewhere, older halves lapse
-    newest = max((each.seq for each in entry.incoming), default=0) if entry.serving is not None else -1
+    # where the user has gone on since, or has come back from elsewhere, halves of earlier registrations lapse
+    current = entry.seq if entry.serving is not None else -1
     for incoming in entry.incoming:
-        if incoming.seq == newest and incoming.again_at is None and incoming.until > soon:
+        if incoming.seq == current and incoming.again_at is None and incoming.until > soon:
             there = world.nodes[incoming.old_fa].tables[NodeRole.FA].get(entry.nai)
             if there is None or there.outgoing is None or there.outgoing.new_fa != name:
                 yield f"the hand-off from {incoming.old_fa} has no other half"
