@@ -38,8 +38,15 @@ class Decider:
     def segments(
         self, session_id: str, foreign_agent: str, records: Iterable[VpnRecord], held: Iterable[Segment] = ()
     ) -> tuple[tuple[Segment, ...], list[Rejected]]:
-        """The segments of all VPNs of a session, with root keys; of VPNs that are `held` the keys stay."""
-        known = {flow_of(segment): segment.keys for segment in held if segment.kind is not SegmentKind.ENTERPRISE}
+        """The segments of all VPNs of a session, with root keys; of VPNs that are `held` with the same end they stay.
+
+        A far end that a VPN has left knew its root, so the next one must have another.
+        """
+        known = {
+            (flow_of(segment), segment.far): segment.keys
+            for segment in held
+            if segment.kind is not SegmentKind.ENTERPRISE
+        }
         found: list[Segment] = []
         rejected: list[Rejected] = []
         for record in records:
@@ -61,7 +68,7 @@ class Decider:
         return keys.profile_keys() if keys is not None else None
 
     def _segment_keys(
-        self, segment: Segment, session_id: str, known: dict[str, ProfileKeys | None]
+        self, segment: Segment, session_id: str, known: dict[tuple[str, str], ProfileKeys | None]
     ) -> ProfileKeys | None:
         if segment.kind is SegmentKind.ENTERPRISE:
             return self.enterprise_keys(segment)
@@ -69,7 +76,7 @@ class Decider:
         if self._keys is None or not segment.own:
             return None
         flow = flow_of(segment)
-        return known.get(flow) or self._keys.root(session_id, flow)
+        return known.get((flow, segment.far)) or self._keys.root(session_id, flow, segment.far)
 
 
 class Compiler:

@@ -46,9 +46,9 @@ class KeyGenerator:
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
 
-    def root(self, session_id: str, flow: str) -> ProfileKeys:
-        """The root of all keys of one VPN of one session (S108); the AAAH draws it."""
-        return ProfileKeys(psk=self._draw("root", f"{session_id} {flow}"))
+    def root(self, session_id: str, flow: str, far: str) -> ProfileKeys:
+        """The root of all keys of one VPN of one session towards its far end (S108); the AAAH draws it."""
+        return ProfileKeys(psk=self._draw("root", f"{session_id} {flow} {far}"))
 
     def hand_off(self, session_id: str, ends: tuple[str, str], generation: int, flow: str) -> ProfileKeys:
         """The key of a hand-off tunnel from the old foreign agent to the new one, which draws it (G21)."""

@@ -65,7 +65,7 @@ def test_static_keying_draws_a_key_for_each_direction_and_use() -> None:
 
 def test_every_leg_has_a_key_of_its_own() -> None:
     def psk(site: bytes, session: str, domain: str, agent: str, generation: int) -> bytes | None:
-        root = KeyGenerator(derived(site)).root(session, "p1")
+        root = KeyGenerator(derived(site)).root(session, "p1", "ha31")
         return leg_key(domain_key(root, domain), agent, "ha31", generation).psk
 
     choices = product((b"a" * 32, b"b" * 32), "xy", ("isp2", "isp2b"), ("fa21", "fa21b"), (0, 1))
@@ -78,7 +78,7 @@ def test_a_hand_off_has_a_key_of_its_own_in_each_direction() -> None:  # G21
     generator = KeyGenerator(derived(_SITE_KEY))
     ends = [("fa21", "fa21b"), ("fa21b", "fa21")]
     made = [generator.hand_off("s", each, generation, "h1").psk for each in ends for generation in (1, 2)]
-    assert len({*made, generator.root("s", "h1").psk}) == 5
+    assert len({*made, generator.root("s", "h1", "a").psk}) == 5
 
 
 def test_entropy_is_asked_for_just_what_is_drawn() -> None:
@@ -89,13 +89,13 @@ def test_entropy_is_asked_for_just_what_is_drawn() -> None:
         return bytes(length)
 
     generator = KeyGenerator(entropy)
-    generator.root("s", "p1")
+    generator.root("s", "p1", "b")
     generator.hand_off("s", ("a", "b"), 3, "h1")
-    assert asked == [("root s p1", 32), ("hand-off s h1 a b 3", 32)]
+    assert asked == [("root s p1 b", 32), ("hand-off s h1 a b 3", 32)]
 
 
 def test_a_secret_does_not_print() -> None:
-    keys = KeyGenerator(derived(_SITE_KEY)).root("s", "p1")
+    keys = KeyGenerator(derived(_SITE_KEY)).root("s", "p1", "b")
     assert keys.psk is not None
     assert keys.psk.hex() not in f"{keys} {keys!r} {keys.psk} {keys.psk!r} {[keys.psk]}"
 
