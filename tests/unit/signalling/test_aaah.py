@@ -2,57 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from roamvpn.policy.paths import Segment, SegmentKind
-from roamvpn.signalling.effects import Alarm, Search
+from roamvpn.signalling.effects import Search
 from roamvpn.signalling.messages import (
     Ama,
-    Amr,
-    Code,
     Found,
-    Haa,
     Har,
-    RegRep,
-    RegReq,
-    Result,
     ServiceUpdate,
-    Timer,
 )
 from tests.documents import Documents
-from tests.signalled import ALICE, BOB, CAROL, FRANK, GRACE, Bench, names, one
+from tests.registrations import NOW, amr_of, haa_of, posted_home, registered_home
+from tests.signalled import ALICE, BOB, CAROL, FRANK, Bench, names, one
 
 if TYPE_CHECKING:
     from roamvpn.policy.information import VpnInformation
-    from roamvpn.signalling.aaah import Aaah, HomeEntry
-
-NOW = 1000
-
-
-def _amr(nai: str, seq: int, origin: str = "fa21", **more: Any) -> Amr:  # noqa: ANN401 - fields of a request
-    return Amr(nai, seq, origin, RegReq(nai, seq, "ha31", more.pop("lifetime", 60), **more), "aaaf23")
-
-
-def _haa(nai: str, seq: int, generation: int = 0, old_fas: tuple[str, ...] = ()) -> Haa:
-    return Haa(nai, seq, Result.SUCCESS, RegRep(nai, seq, Code.ACCEPTED, 60, old_fas), generation)
-
-
-def _posted(bench: Bench, machine: Aaah, nai: str, seq: int = 1) -> tuple[HomeEntry | None, VpnInformation]:
-    """An initial registration up to its HAR."""
-    entry, _ = machine.handle(None, _amr(nai, seq), NOW)
-    entry, effects = machine.handle(entry, Found(nai, seq, bench.records(nai)), NOW)
-    information = one(effects, Har).information
-    assert information is not None
-    return entry, information
-
-
-def _registered(bench: Bench, machine: Aaah, nai: str) -> HomeEntry:
-    entry, _ = _posted(bench, machine, nai)
-    entry, _ = machine.handle(entry, _haa(nai, 1), NOW)
-    assert entry is not None
-    return entry
 
 
 def _segments(information: VpnInformation | None) -> tuple[Segment, ...]:
@@ -62,7 +29,7 @@ def _segments(information: VpnInformation | None) -> tuple[Segment, ...]:
 
 def test_without_a_session_the_database_is_searched_by_nai_before_anything_is_sent() -> None:  # C4
     bench = Bench()
-    _, effects = bench.aaah().handle(None, _amr(ALICE, 1), NOW)
+    _, effects = bench.aaah().handle(None, amr_of(ALICE, 1), NOW)
     assert effects == [Search(ALICE, 1)]
 
 
@@ -70,16 +37,16 @@ def test_without_a_session_the_database_is_searched_by_nai_before_anything_is_se
 def test_with_a_session_the_database_is_not_searched(agent: str) -> None:  # C4, G5
     bench = Bench()
     machine = bench.aaah()
-    _, effects = machine.handle(_registered(bench, machine, ALICE), _amr(ALICE, 2, agent), NOW)
+    _, effects = machine.handle(registered_home(bench, machine, ALICE), amr_of(ALICE, 2, agent), NOW)
     assert names(effects) == ["HAR"]
 
 
 def test_a_service_update_searches_whatever_is_cached_and_keeps_the_keys_of_what_stays() -> None:  # C11, E7.2
     bench = Bench()
     machine = bench.aaah()
-    entry = _registered(bench, machine, CAROL)
+    entry = registered_home(bench, machine, CAROL)
     before = _segments(entry.information)[0]
-    searching, effects = machine.handle(entry, _amr(CAROL, 2, update=ServiceUpdate()), NOW)
+    searching, effects = machine.handle(entry, amr_of(CAROL, 2, update=ServiceUpdate()), NOW)
     assert effects == [Search(CAROL, 2)]
     _, effects = machine.handle(searching, Found(CAROL, 2, bench.records(CAROL)[:1]), NOW)
     information = one(effects, Har).information
@@ -97,7 +64,7 @@ def test_no_two_users_and_no_two_vpns_have_a_key_in_common() -> None:  # C5
     documents.record(4).update(vpnshare=1, upclass="ef", downclass="ef", up_spi=0x2001, down_spi=0x2002)
     bench = Bench(documents.site().tables)
     machine = bench.aaah()
-    found = [segment for nai in (ALICE, CAROL, FRANK) for segment in _posted(bench, machine, nai)[1].segments]
+    found = [segment for nai in (ALICE, CAROL, FRANK) for segment in posted_home(bench, machine, nai)[1].segments]
     keys = [bytes(each.keys.psk) for each in found if each.keys is not None and each.keys.psk is not None]
     assert len(keys) == 4
     assert len(set(keys)) == 4
@@ -105,14 +72,14 @@ def test_no_two_users_and_no_two_vpns_have_a_key_in_common() -> None:  # C5
 
 def test_who_relies_on_what_gateways_share_gets_no_key() -> None:  # C5
     bench = Bench()
-    _, information = _posted(bench, bench.aaah(), BOB)
+    _, information = posted_home(bench, bench.aaah(), BOB)
     assert [segment.keys for segment in information.segments] == [None]
 
 
 def test_two_sessions_of_one_user_have_other_names_and_other_keys() -> None:  # B10, C5
     bench = Bench()
     machine = bench.aaah()
-    first, second = (_posted(bench, machine, FRANK, seq)[1] for seq in (1, 2))
+    first, second = (posted_home(bench, machine, FRANK, seq)[1] for seq in (1, 2))
     assert first.session_id != second.session_id
     assert first.segments[0].keys != second.segments[0].keys
 
@@ -120,7 +87,7 @@ def test_two_sessions_of_one_user_have_other_names_and_other_keys() -> None:  # 
 def test_the_mobiles_side_is_the_host_that_asked_not_what_the_request_says() -> None:  # C6
     bench = Bench()
     machine = bench.aaah()
-    amr = _amr(FRANK, 1, "fa22", care_of="fa21", old_fa="fa21b")
+    amr = amr_of(FRANK, 1, "fa22", care_of="fa21", old_fa="fa21b")
     entry, _ = machine.handle(None, amr, NOW)
     _, effects = machine.handle(entry, Found(FRANK, 1, bench.records(FRANK)), NOW)
     har = one(effects, Har)
@@ -133,7 +100,7 @@ def test_the_mobiles_side_is_the_host_that_asked_not_what_the_request_says() -> 
 def test_a_static_destination_makes_two_vpns_and_a_dynamic_one_makes_one() -> None:  # C8, C9
     bench = Bench()
     machine = bench.aaah()
-    static, dynamic = (_posted(bench, machine, nai)[1].segments for nai in (ALICE, FRANK))
+    static, dynamic = (posted_home(bench, machine, nai)[1].segments for nai in (ALICE, FRANK))
     assert [(each.kind, each.near, each.far) for each in static] == [
         (SegmentKind.ACCESS, "fa21", "ha31"),
         (SegmentKind.ENTERPRISE, "ha31", "gw51"),
@@ -143,7 +110,7 @@ def test_a_static_destination_makes_two_vpns_and_a_dynamic_one_makes_one() -> No
 
 def test_all_hits_are_posted_static_and_dynamic_together() -> None:  # B4, G19
     bench = Bench()
-    _, information = _posted(bench, bench.aaah(), CAROL)
+    _, information = posted_home(bench, bench.aaah(), CAROL)
     kinds = [(each.profile_number, each.kind) for each in information.segments]
     assert kinds == [(3, SegmentKind.ACCESS), (3, SegmentKind.ENTERPRISE), (4, SegmentKind.DIRECT)]
 
@@ -151,8 +118,8 @@ def test_all_hits_are_posted_static_and_dynamic_together() -> None:  # B4, G19
 def test_a_move_between_domains_replaces_the_old_agent_by_the_new_and_nothing_else() -> None:  # C10, F8
     bench = Bench()
     machine = bench.aaah()
-    entry = _registered(bench, machine, CAROL)
-    _, effects = machine.handle(entry, _amr(CAROL, 2, "fa22"), NOW)
+    entry = registered_home(bench, machine, CAROL)
+    _, effects = machine.handle(entry, amr_of(CAROL, 2, "fa22"), NOW)
     moved = one(effects, Har).information
     assert moved is not None
     assert entry.information is not None
@@ -165,9 +132,9 @@ def test_a_move_between_domains_replaces_the_old_agent_by_the_new_and_nothing_el
 def test_the_home_agent_is_posted_everything_and_the_foreign_agent_its_own_only() -> None:  # C12
     bench = Bench()
     machine = bench.aaah()
-    entry, information = _posted(bench, machine, CAROL)
+    entry, information = posted_home(bench, machine, CAROL)
     assert SegmentKind.ENTERPRISE in {each.kind for each in information.segments}
-    _, effects = machine.handle(entry, _haa(CAROL, 1), NOW)
+    _, effects = machine.handle(entry, haa_of(CAROL, 1), NOW)
     told = _segments(one(effects, Ama).information)
     assert [each.kind for each in told] == [SegmentKind.ACCESS, SegmentKind.DIRECT]
     assert told[0].keys != information.segments[0].keys
@@ -176,8 +143,8 @@ def test_the_home_agent_is_posted_everything_and_the_foreign_agent_its_own_only(
 def test_the_old_agents_that_the_home_agent_names_are_copied_into_the_answer() -> None:  # C13
     bench = Bench()
     machine = bench.aaah()
-    entry, _ = machine.handle(_registered(bench, machine, ALICE), _amr(ALICE, 2, "fa22"), NOW)
-    _, effects = machine.handle(entry, _haa(ALICE, 2, 1, ("fa21", "fa21b")), NOW)
+    entry, _ = machine.handle(registered_home(bench, machine, ALICE), amr_of(ALICE, 2, "fa22"), NOW)
+    _, effects = machine.handle(entry, haa_of(ALICE, 2, 1, ("fa21", "fa21b")), NOW)
     ama = one(effects, Ama)
     assert ama.old_fas == ("fa21", "fa21b")
     assert ama.reply is not None
@@ -187,129 +154,11 @@ def test_the_old_agents_that_the_home_agent_names_are_copied_into_the_answer() -
 def test_the_generation_is_the_home_agents() -> None:
     bench = Bench()
     machine = bench.aaah()
-    entry, _ = machine.handle(_registered(bench, machine, ALICE), _amr(ALICE, 2, "fa22"), NOW)
-    entry, effects = machine.handle(entry, _haa(ALICE, 2, 7), NOW)
+    entry, _ = machine.handle(registered_home(bench, machine, ALICE), amr_of(ALICE, 2, "fa22"), NOW)
+    entry, effects = machine.handle(entry, haa_of(ALICE, 2, 7), NOW)
     assert entry is not None
     assert entry.information is not None
     assert entry.information.generation == 7
     ama = one(effects, Ama)
     assert ama.information is not None
     assert ama.information.generation == 7
-
-
-def test_what_the_home_agent_refused_changes_no_session() -> None:
-    bench = Bench()
-    machine = bench.aaah()
-    entry = _registered(bench, machine, ALICE)
-    asked, _ = machine.handle(entry, _amr(ALICE, 2, "fa22"), NOW)
-    refused = Haa(ALICE, 2, Result.MIP_REPLY_FAILURE, RegRep(ALICE, 2, Code.STALE))
-    after, effects = machine.handle(asked, refused, NOW)
-    assert one(effects, Ama).result is Result.MIP_REPLY_FAILURE
-    assert after == entry
-
-
-def test_a_home_agent_that_is_silent_is_given_up_and_its_late_answer_ignored() -> None:
-    bench = Bench()
-    machine = bench.aaah()
-    entry = _registered(bench, machine, ALICE)
-    asked, _ = machine.handle(entry, _amr(ALICE, 2, "fa22"), NOW)
-    assert asked is not None
-    deadline = machine.deadline(asked)
-    assert deadline == NOW + bench.settings.request_timeout * 1000
-    after, effects = machine.handle(asked, Timer(ALICE), deadline)
-    assert one(effects, Ama).result is Result.HA_NOT_AVAILABLE
-    assert after == entry
-    assert machine.handle(after, _haa(ALICE, 2, 1), deadline) == (after, [])
-
-
-def test_duplicates_are_silent_and_older_requests_are_told_so() -> None:
-    bench = Bench()
-    machine = bench.aaah()
-    entry, _ = machine.handle(_registered(bench, machine, ALICE), _amr(ALICE, 5, "fa22"), NOW)
-    assert machine.handle(entry, _amr(ALICE, 5, "fa22"), NOW) == (entry, [])
-    after, effects = machine.handle(entry, _amr(ALICE, 4, "fa21b"), NOW)
-    ama = one(effects, Ama)
-    assert after == entry
-    assert ama.reply is not None
-    assert ama.reply.code is Code.STALE
-
-
-def test_what_was_found_for_an_older_request_is_ignored() -> None:
-    bench = Bench()
-    machine = bench.aaah()
-    entry, _ = machine.handle(None, _amr(ALICE, 1), NOW)
-    newer, effects = machine.handle(entry, _amr(ALICE, 2, "fa22"), NOW)
-    assert effects == [Search(ALICE, 2)]
-    assert machine.handle(newer, Found(ALICE, 1, bench.records(ALICE)), NOW) == (newer, [])
-
-
-def test_without_the_database_a_new_session_is_refused_and_nothing_is_kept() -> None:  # G25
-    bench = Bench()
-    machine = bench.aaah()
-    entry, _ = machine.handle(None, _amr(ALICE, 1), NOW)
-    after, effects = machine.handle(entry, Found(ALICE, 1, None), NOW)
-    assert one(effects, Ama).result is Result.UNABLE_TO_COMPLY
-    assert "cannot be reached" in one(effects, Alarm).text
-    assert after is None
-
-
-def test_without_the_database_a_service_update_is_refused_and_the_session_stays() -> None:  # G25
-    bench = Bench()
-    machine = bench.aaah()
-    entry = _registered(bench, machine, ALICE)
-    searching, _ = machine.handle(entry, _amr(ALICE, 2, update=ServiceUpdate()), NOW)
-    after, effects = machine.handle(searching, Found(ALICE, 2, None), NOW)
-    assert one(effects, Ama).result is Result.UNABLE_TO_COMPLY
-    assert after == entry
-
-
-def test_without_a_record_there_is_a_session_without_vpns() -> None:  # G25
-    bench = Bench()
-    machine = bench.aaah()
-    entry, information = _posted(bench, machine, GRACE)
-    assert information.segments == ()
-    _, effects = machine.handle(entry, _haa(GRACE, 1), NOW)
-    assert one(effects, Ama).result is Result.SUCCESS
-
-
-def test_a_profile_without_a_row_is_rejected_loudly_and_the_others_are_posted() -> None:  # G25
-    documents = Documents()
-    documents.record(4)["destaddr"] = "192.0.2.200"
-    bench = Bench(documents.site().tables)
-    machine = bench.aaah()
-    entry, _ = machine.handle(None, _amr(CAROL, 1), NOW)
-    _, effects = machine.handle(entry, Found(CAROL, 1, bench.records(CAROL)), NOW)
-    assert names(effects) == ["Alarm", "HAR"]
-    assert "profile 4" in one(effects, Alarm).text
-    assert {each.profile_number for each in _segments(one(effects, Har).information)} == {3}
-
-
-@pytest.mark.parametrize(("nai", "origin"), [("eve@isp3.example", "fa21"), (ALICE, "pcn41"), (ALICE, "nobody")])
-def test_unknown_users_and_hosts_that_are_no_foreign_agents_are_refused(nai: str, origin: str) -> None:  # F1
-    entry, effects = Bench().aaah().handle(None, _amr(nai, 1, origin), NOW)
-    assert entry is None
-    assert one(effects, Ama).result is Result.AUTHENTICATION_REJECTED
-
-
-def test_who_signs_off_has_no_session_once_the_home_agent_agrees() -> None:  # F10
-    bench = Bench()
-    machine = bench.aaah()
-    entry, effects = machine.handle(_registered(bench, machine, ALICE), _amr(ALICE, 2, lifetime=0), NOW)
-    assert one(effects, Har).information is None
-    assert entry is not None
-    assert entry.information is not None
-    entry, effects = machine.handle(entry, _haa(ALICE, 2), NOW)
-    assert entry is not None
-    assert entry.information is None
-    assert one(effects, Ama).information is None
-    assert machine.handle(entry, Timer(ALICE), NOW + bench.settings.remember * 1000) == (None, [])
-
-
-def test_a_session_that_nobody_refreshes_ends() -> None:  # G18
-    bench = Bench()
-    machine = bench.aaah()
-    entry = _registered(bench, machine, ALICE)
-    end = machine.deadline(entry)
-    assert end == NOW + (bench.settings.authorization + bench.settings.max_lifetime) * 1000
-    assert machine.handle(entry, Timer(ALICE), end - 1) == (entry, [])
-    assert machine.handle(entry, Timer(ALICE), end) == (None, [])

@@ -2,73 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
 from roamvpn.signalling.effects import Alarm, Order
 from roamvpn.signalling.messages import (
-    Address,
     Ama,
     Amr,
     Applied,
-    Ba,
-    Bu,
     Code,
     InstanceId,
-    NodeRole,
     RegRep,
     RegReq,
     Result,
     ServiceUpdate,
     Timer,
 )
-from tests.signalled import ALICE, CAROL, FRANK, GRACE, Bench, applies, messages, names, one, ways
-
-if TYPE_CHECKING:
-    from roamvpn.signalling.fa import Fa
-    from roamvpn.signalling.visitor import Visitor
-
-NOW = 1000
-
-
-def _request(nai: str, seq: int, old_fa: str | None = None, **more: Any) -> RegReq:  # noqa: ANN401 - its fields
-    return RegReq(nai, seq, "ha31", more.pop("lifetime", 60), old_fa, **more)
-
-
-def _ama(bench: Bench, nai: str, seq: int, agent: str, *old_fas: str, generation: int = 1) -> Ama:
-    """Home's answer; without a generation of its own that of the first move."""
-    information = bench.on_leg(nai, agent, generation)
-    return Ama(nai, seq, agent, Result.SUCCESS, information, old_fas, RegRep(nai, seq, Code.ACCEPTED, 60), 120)
-
-
-def _local(bench: Bench, nai: str, seq: int, agent: str) -> Ama:
-    return Ama(nai, seq, agent, Result.SUCCESS, bench.on_leg(nai, agent, 1), authorized=120)
-
-
-def _reply(nai: str, seq: int, *old_fas: str, code: Code = Code.ACCEPTED) -> RegRep:
-    return RegRep(nai, seq, code, 60, old_fas)
-
-
-def _served(bench: Bench, machine: Fa, nai: str, agent: str = "fa21") -> Visitor:
-    entry, _ = machine.handle(None, _request(nai, 1), NOW)
-    entry, effects = machine.handle(entry, _ama(bench, nai, 1, agent, generation=0), NOW)
-    if applies(effects):
-        entry, effects = machine.handle(entry, Applied(nai, 1), NOW)
-    assert one(effects, RegRep).code is Code.ACCEPTED
-    assert entry is not None
-    return entry
-
-
-def _ba(nai: str, seq: int, old_fa: str, status: Code = Code.ACCEPTED) -> Ba:
-    return Ba(nai, seq, Address(NodeRole.FA, old_fa), status)
-
-
-# asking
+from tests.registrations import NOW, ama_of, ba_of_fa, local_ama_of, reply_of, request_of, served
+from tests.signalled import ALICE, CAROL, FRANK, Bench, applies, messages, names, one, ways
 
 
 def test_a_request_goes_to_the_aaa_server_with_this_agent_as_its_origin() -> None:  # B19, C6
-    _, effects = Bench().fa().handle(None, _request(ALICE, 1, care_of="fa22"), NOW)
+    _, effects = Bench().fa().handle(None, request_of(ALICE, 1, care_of="fa22"), NOW)
     amr = one(effects, Amr)
     assert (amr.origin, amr.relay, amr.request.care_of) == ("fa21", None, None)
 
@@ -76,14 +30,14 @@ def test_a_request_goes_to_the_aaa_server_with_this_agent_as_its_origin() -> Non
 def test_what_the_mobile_says_it_holds_is_not_passed_on() -> None:  # C6
     bench = Bench()
     forged = InstanceId.of(bench.information(ALICE))
-    _, effects = bench.fa().handle(None, _request(ALICE, 1, held=forged), NOW)
+    _, effects = bench.fa().handle(None, request_of(ALICE, 1, held=forged), NOW)
     assert one(effects, Amr).request.held is None
 
 
 def test_a_refresh_says_what_is_held_and_names_this_agent() -> None:  # G3
     bench = Bench()
     machine = bench.fa()
-    _, effects = machine.handle(_served(bench, machine, ALICE), _request(ALICE, 2), NOW)
+    _, effects = machine.handle(served(bench, machine, ALICE), request_of(ALICE, 2), NOW)
     request = one(effects, Amr).request
     assert request.old_fa == "fa21"
     assert request.held == InstanceId.of(bench.on_leg(ALICE))
@@ -93,31 +47,28 @@ def test_a_service_update_and_a_good_bye_name_no_old_agent_so_that_they_go_home(
     bench = Bench()
     machine = bench.fa()
     for more in ({"update": ServiceUpdate()}, {"lifetime": 0}):
-        _, effects = machine.handle(_served(bench, machine, ALICE), _request(ALICE, 2, **more), NOW)
+        _, effects = machine.handle(served(bench, machine, ALICE), request_of(ALICE, 2, **more), NOW)
         assert one(effects, Amr).request.old_fa is None
 
 
 def test_who_says_that_he_was_served_here_and_was_not_is_taken_for_new() -> None:  # G26
-    _, effects = Bench().fa().handle(None, _request(ALICE, 1, "fa21"), NOW)
+    _, effects = Bench().fa().handle(None, request_of(ALICE, 1, "fa21"), NOW)
     assert one(effects, Amr).request.old_fa is None
 
 
 def test_duplicates_and_older_requests_are_ignored() -> None:
     machine = Bench().fa()
-    entry, _ = machine.handle(None, _request(ALICE, 5), NOW)
-    assert machine.handle(entry, _request(ALICE, 5), NOW) == (entry, [])
-    assert machine.handle(entry, _request(ALICE, 4), NOW) == (entry, [])
-
-
-# the flag "cache updated"
+    entry, _ = machine.handle(None, request_of(ALICE, 5), NOW)
+    assert machine.handle(entry, request_of(ALICE, 5), NOW) == (entry, [])
+    assert machine.handle(entry, request_of(ALICE, 4), NOW) == (entry, [])
 
 
 @pytest.mark.parametrize("order", list(Order))
 def test_a_local_answer_sets_the_flag_and_the_reply_consumes_it(order: Order) -> None:  # D6, D12, G20, G23
     bench = Bench(order=order)
     machine = bench.fa("fa21b")
-    entry, _ = machine.handle(None, _request(ALICE, 2, "fa21"), NOW)
-    entry, effects = machine.handle(entry, _local(bench, ALICE, 2, "fa21b"), NOW)
+    entry, _ = machine.handle(None, request_of(ALICE, 2, "fa21"), NOW)
+    entry, effects = machine.handle(entry, local_ama_of(bench, ALICE, 2, "fa21b"), NOW)
     # the home agent is asked after the AAA (G20), and nothing sends before its reply
     prepares = order is Order.MAKE_BEFORE_BREAK
     assert names(effects) == (["Apply", "Reg Req"] if prepares else ["Reg Req"])
@@ -126,45 +77,45 @@ def test_a_local_answer_sets_the_flag_and_the_reply_consumes_it(order: Order) ->
     assert entry is not None
     assert entry.registration is not None
     assert entry.registration.fresh == bench.on_leg(ALICE, "fa21b", 1)
-    entry, effects = machine.handle(entry, _reply(ALICE, 2, "fa21"), NOW)
+    entry, effects = machine.handle(entry, reply_of(ALICE, 2, "fa21"), NOW)
     (apply,) = applies(effects)
     assert ways(apply.set) == ["fa21b→ha31", "(fa21b→fa21)"]
     assert entry is not None
     assert entry.registration is not None
     assert entry.registration.fresh is None
     assert entry.serving == bench.on_leg(ALICE, "fa21b", 1)
-    assert machine.handle(entry, _reply(ALICE, 2, "fa21"), NOW) == (entry, [])
+    assert machine.handle(entry, reply_of(ALICE, 2, "fa21"), NOW) == (entry, [])
 
 
 def test_an_answer_from_home_is_applied_at_once() -> None:  # D6, E1.5
     bench = Bench()
     machine = bench.fa()
-    entry, _ = machine.handle(None, _request(CAROL, 1), NOW)
-    entry, effects = machine.handle(entry, _ama(bench, CAROL, 1, "fa21", generation=0), NOW)
+    entry, _ = machine.handle(None, request_of(CAROL, 1), NOW)
+    entry, effects = machine.handle(entry, ama_of(bench, CAROL, 1, "fa21", generation=0), NOW)
     (apply,) = applies(effects)
     assert apply.wait
     assert ways(apply.set) == ["fa21→ha31", "fa21→pcn41"]
-    assert machine.handle(entry, _ama(bench, CAROL, 1, "fa21", generation=0), NOW) == (entry, [])
+    assert machine.handle(entry, ama_of(bench, CAROL, 1, "fa21", generation=0), NOW) == (entry, [])
 
 
 def test_an_answer_to_another_request_is_ignored() -> None:
     bench = Bench()
     machine = bench.fa()
-    entry, _ = machine.handle(None, _request(ALICE, 2), NOW)
-    assert machine.handle(entry, _ama(bench, ALICE, 1, "fa21"), NOW) == (entry, [])
-    assert machine.handle(entry, _reply(ALICE, 2), NOW) == (entry, [])
-    assert machine.handle(None, _ama(bench, ALICE, 1, "fa21"), NOW) == (None, [])
+    entry, _ = machine.handle(None, request_of(ALICE, 2), NOW)
+    assert machine.handle(entry, ama_of(bench, ALICE, 1, "fa21"), NOW) == (entry, [])
+    assert machine.handle(entry, reply_of(ALICE, 2), NOW) == (entry, [])
+    assert machine.handle(None, ama_of(bench, ALICE, 1, "fa21"), NOW) == (None, [])
 
 
 def test_a_refresh_sets_and_deletes_nothing() -> None:  # G3
     bench = Bench()
     machine = bench.fa()
-    before = _served(bench, machine, FRANK)
-    entry, _ = machine.handle(before, _request(FRANK, 2), NOW)
+    before = served(bench, machine, FRANK)
+    entry, _ = machine.handle(before, request_of(FRANK, 2), NOW)
     again = Ama(FRANK, 2, "fa21", Result.SUCCESS, bench.on_leg(FRANK), authorized=120)
     entry, effects = machine.handle(entry, again, NOW)
     assert names(effects) == ["Reg Req"]
-    entry, effects = machine.handle(entry, _reply(FRANK, 2), NOW + 5000)
+    entry, effects = machine.handle(entry, reply_of(FRANK, 2), NOW + 5000)
     assert names(effects) == ["Reg Rep"]
     assert entry is not None
     assert entry.legs == before.legs
@@ -174,8 +125,8 @@ def test_a_refresh_sets_and_deletes_nothing() -> None:  # G3
 def test_a_service_update_replaces_the_tunnel_by_the_previous_instance() -> None:  # E7.4, G16, D16
     bench = Bench()
     machine = bench.fa()
-    entry, _ = machine.handle(_served(bench, machine, FRANK), _request(FRANK, 2, update=ServiceUpdate()), NOW)
-    ama = _ama(bench, FRANK, 2, "fa21", generation=0)
+    entry, _ = machine.handle(served(bench, machine, FRANK), request_of(FRANK, 2, update=ServiceUpdate()), NOW)
+    ama = ama_of(bench, FRANK, 2, "fa21", generation=0)
     assert ama.information is not None
     segments = tuple(each._replace(far="pcn41") for each in ama.information.segments)
     ama = ama._replace(information=ama.information._replace(version=2, segments=segments))
@@ -185,14 +136,11 @@ def test_a_service_update_replaces_the_tunnel_by_the_previous_instance() -> None
     assert ways(apply.delete) == ["fa21→pcn41b"]
 
 
-# the reply is last
-
-
 def test_the_mobile_is_told_when_the_tunnels_stand_and_not_before() -> None:  # F3
     bench = Bench()
     machine = bench.fa()
-    entry, _ = machine.handle(None, _request(ALICE, 1), NOW)
-    entry, effects = machine.handle(entry, _ama(bench, ALICE, 1, "fa21", generation=0), NOW)
+    entry, _ = machine.handle(None, request_of(ALICE, 1), NOW)
+    entry, effects = machine.handle(entry, ama_of(bench, ALICE, 1, "fa21", generation=0), NOW)
     assert names(effects) == ["Apply"]
     _, effects = machine.handle(entry, Applied(ALICE, 1), NOW)
     assert names(effects) == ["Reg Rep"]
@@ -201,27 +149,27 @@ def test_the_mobile_is_told_when_the_tunnels_stand_and_not_before() -> None:  # 
 def test_with_old_agents_the_mobile_is_told_after_all_of_them_have_acknowledged() -> None:  # G9, E3.4
     bench = Bench()
     machine = bench.fa("fa22")
-    entry, _ = machine.handle(None, _request(ALICE, 2), NOW)
-    entry, _ = machine.handle(entry, _ama(bench, ALICE, 2, "fa22", "fa21", "fa21b"), NOW)
+    entry, _ = machine.handle(None, request_of(ALICE, 2), NOW)
+    entry, _ = machine.handle(entry, ama_of(bench, ALICE, 2, "fa22", "fa21", "fa21b"), NOW)
     entry, effects = machine.handle(entry, Applied(ALICE, 2), NOW)
     assert names(effects) == ["BU", "BU"]
-    entry, effects = machine.handle(entry, _ba(ALICE, 2, "fa21"), NOW)
+    entry, effects = machine.handle(entry, ba_of_fa(ALICE, 2, "fa21"), NOW)
     assert messages(effects) == []
-    for stranger in (_ba(ALICE, 2, "fa21"), _ba(ALICE, 1, "fa21b"), _ba(ALICE, 2, "pcn41")):
+    for stranger in (ba_of_fa(ALICE, 2, "fa21"), ba_of_fa(ALICE, 1, "fa21b"), ba_of_fa(ALICE, 2, "pcn41")):
         entry, effects = machine.handle(entry, stranger, NOW)
         assert effects == []
-    entry, effects = machine.handle(entry, _ba(ALICE, 2, "fa21b"), NOW)
+    entry, effects = machine.handle(entry, ba_of_fa(ALICE, 2, "fa21b"), NOW)
     assert names(effects) == ["Reg Rep"]
-    assert machine.handle(entry, _ba(ALICE, 2, "fa21b"), NOW) == (entry, [])
+    assert machine.handle(entry, ba_of_fa(ALICE, 2, "fa21b"), NOW) == (entry, [])
 
 
 def test_an_old_agent_that_has_nothing_to_hand_off_is_no_reason_to_wait() -> None:
     bench = Bench()
     machine = bench.fa("fa22")
-    entry, _ = machine.handle(None, _request(ALICE, 2), NOW)
-    entry, _ = machine.handle(entry, _ama(bench, ALICE, 2, "fa22", "fa21"), NOW)
+    entry, _ = machine.handle(None, request_of(ALICE, 2), NOW)
+    entry, _ = machine.handle(entry, ama_of(bench, ALICE, 2, "fa22", "fa21"), NOW)
     entry, _ = machine.handle(entry, Applied(ALICE, 2), NOW)
-    entry, effects = machine.handle(entry, _ba(ALICE, 2, "fa21", Code.STALE), NOW)
+    entry, effects = machine.handle(entry, ba_of_fa(ALICE, 2, "fa21", Code.STALE), NOW)
     assert names(effects) == ["Apply", "Reg Rep"]
     assert ways(applies(effects)[0].delete) == ["(fa22→fa21)"]
     assert entry is not None
@@ -231,8 +179,8 @@ def test_an_old_agent_that_has_nothing_to_hand_off_is_no_reason_to_wait() -> Non
 def test_an_old_agent_that_is_silent_is_reported_replied_without_and_asked_again() -> None:  # G25
     bench = Bench()
     machine = bench.fa("fa22")
-    entry, _ = machine.handle(None, _request(ALICE, 2), NOW)
-    entry, _ = machine.handle(entry, _ama(bench, ALICE, 2, "fa22", "fa21"), NOW)
+    entry, _ = machine.handle(None, request_of(ALICE, 2), NOW)
+    entry, _ = machine.handle(entry, ama_of(bench, ALICE, 2, "fa22", "fa21"), NOW)
     entry, _ = machine.handle(entry, Applied(ALICE, 2), NOW)
     late = NOW + bench.settings.ba_timeout * 1000
     while entry is not None and entry.registration is not None:
@@ -247,99 +195,7 @@ def test_an_old_agent_that_is_silent_is_reported_replied_without_and_asked_again
     assert again is not None
     entry, effects = machine.handle(entry, Timer(ALICE), again)
     assert names(effects) == ["BU"]
-    entry, effects = machine.handle(entry, _ba(ALICE, 2, "fa21"), again)
+    entry, effects = machine.handle(entry, ba_of_fa(ALICE, 2, "fa21"), again)
     assert effects == []
     assert entry is not None
     assert entry.incoming[0].until == again + bench.settings.hand_off * 1000
-
-
-def test_tunnels_that_could_not_be_set_are_reported_and_refused() -> None:  # F3
-    bench = Bench()
-    machine = bench.fa()
-    entry, _ = machine.handle(None, _request(ALICE, 1), NOW)
-    entry, _ = machine.handle(entry, _ama(bench, ALICE, 1, "fa21", generation=0), NOW)
-    _, effects = machine.handle(entry, Applied(ALICE, 1, ok=False), NOW)
-    assert names(effects) == ["Alarm", "Reg Rep"]
-    assert one(effects, RegRep).code is Code.FA_RESOURCES
-
-
-# refusals and silence
-
-
-def test_what_the_home_agent_does_not_honour_is_asked_again_as_an_initial_registration() -> None:  # G26
-    bench = Bench()
-    machine = bench.fa("fa21b")
-    entry, _ = machine.handle(None, _request(ALICE, 2, "fa21"), NOW)
-    entry, effects = machine.handle(entry, _local(bench, ALICE, 2, "fa21b"), NOW)
-    prepared = applies(effects)[0].prepare
-    entry, effects = machine.handle(entry, _reply(ALICE, 2, code=Code.HA_UNSPECIFIED), NOW)
-    assert names(effects) == ["Apply", "AMR"]
-    assert applies(effects)[0].withdrawn == prepared != ()
-    request = one(effects, Amr).request
-    assert (request.old_fa, request.held, request.seq) == (None, None, 2)
-    assert entry is not None
-    assert entry.serving is None
-
-
-def test_a_refusal_from_home_reaches_the_mobile_and_leaves_nothing() -> None:
-    bench = Bench()
-    for result, code in ((Result.UNABLE_TO_COMPLY, Code.FA_RESOURCES), (Result.HA_NOT_AVAILABLE, Code.HA_UNREACHABLE)):
-        machine = bench.fa()
-        entry, _ = machine.handle(None, _request(ALICE, 1), NOW)
-        entry, effects = machine.handle(entry, Ama(ALICE, 1, "fa21", result), NOW)
-        assert one(effects, RegRep).code is code
-        assert entry is None
-
-
-def test_a_home_agent_that_is_none_is_refused_here() -> None:
-    _, effects = Bench().fa().handle(None, RegReq(ALICE, 1, "pcn41", 60), NOW)
-    assert one(effects, RegRep).code is Code.FA_PROHIBITED
-
-
-@pytest.mark.parametrize("local", [False, True])
-def test_a_registration_that_nobody_answers_is_given_up_with_what_was_prepared(local: bool) -> None:
-    bench = Bench()
-    machine = bench.fa("fa21b")
-    entry, _ = machine.handle(None, _request(ALICE, 2, "fa21"), NOW)
-    if local:
-        entry, _ = machine.handle(entry, _local(bench, ALICE, 2, "fa21b"), NOW + 5)
-    late = NOW + bench.settings.request_timeout * 1000
-    assert entry is not None
-    assert machine.deadline(entry) == late
-    entry, effects = machine.handle(entry, Timer(ALICE), late)
-    assert names(effects) == (["Apply", "Reg Rep"] if local else ["Reg Rep"])
-    assert one(effects, RegRep).code is Code.FA_TIMEOUT
-    assert entry is None
-
-
-def test_a_user_without_vpns_is_served_all_the_same() -> None:  # G25
-    bench = Bench()
-    machine = bench.fa()
-    entry = _served(bench, machine, GRACE)
-    assert entry.serving is not None
-    assert entry.legs == ()
-
-
-def test_a_visit_that_nobody_refreshes_ends_with_its_tunnels() -> None:  # G18
-    bench = Bench()
-    machine = bench.fa()
-    entry = _served(bench, machine, ALICE)
-    assert machine.handle(entry, Timer(ALICE), entry.expires - 1) == (entry, [])
-    after, effects = machine.handle(entry, Timer(ALICE), entry.expires)
-    assert ways(applies(effects)[0].delete) == ["fa21→ha31"]
-    assert after is None
-
-
-def test_a_good_bye_removes_everything_and_tells_agents_that_were_left() -> None:  # F10, G25
-    bench = Bench()
-    machine = bench.fa("fa21b")
-    entry, _ = machine.handle(_served(bench, machine, ALICE, "fa21b"), _request(ALICE, 2, lifetime=0), NOW)
-    gone = Ama(ALICE, 2, "fa21b", Result.SUCCESS, None, ("fa21",), RegRep(ALICE, 2, Code.ACCEPTED, 0))
-    entry, effects = machine.handle(entry, gone, NOW)
-    assert names(effects) == ["Apply", "BU"]
-    assert ways(applies(effects)[0].delete) == ["fa21b→ha31"]
-    assert (one(effects, Bu).lifetime, one(effects, Bu).information) == (0, None)
-    entry, effects = machine.handle(entry, _ba(ALICE, 2, "fa21"), NOW)
-    assert one(effects, RegRep).lifetime == 0
-    assert entry is not None
-    assert entry.idle
