@@ -138,7 +138,8 @@ def test_a_pcn_that_is_silent_is_reported_answered_without_and_asked_again() -> 
     machine = bench.ha()
     entry, _ = machine.handle(None, har_of(bench.information(FRANK), 1), NOW)
     kinds: list[str] = []
-    while entry is not None and entry.posts and len(kinds) < 8:
+    for _ in range(6):
+        assert entry is not None
         now = machine.deadline(entry)
         entry, effects = machine.handle(entry, Timer(FRANK), now)
         kinds += names(effects)

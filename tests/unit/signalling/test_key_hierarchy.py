@@ -138,14 +138,18 @@ def test_both_ends_of_every_leg_derive_the_same_key_without_having_it_sent() -> 
 def test_hand_off_keys_are_fresh_for_each_move() -> None:  # G21
     world = _world()
     found: list[bytes] = []
+    of_legs: set[bytes] = set()
     for agent in ROUTE:
         go(world, FRANK, agent)
         state = world.nodes[agent].state
         assert state is not None
         found += [bytes(state.secrets[name].psk or b"") for name, leg in state.legs.items() if leg.hand_off]
+        of_legs |= {bytes(state.secrets[name].psk or b"") for name, leg in state.legs.items() if not leg.hand_off}
         world.run(world.now + seconds(world.settings.hand_off + 1))
     assert len(found) == len(ROUTE) - 1
     assert len(set(found)) == len(found)
+    assert len(of_legs) == len(ROUTE)
+    assert not of_legs & set(found)
 
 
 @pytest.mark.xfail(
