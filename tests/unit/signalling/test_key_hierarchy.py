@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pytest
-
 from roamvpn.policy.keys import domain_key, leg_key
 from roamvpn.signalling.messages import NodeRole, ServiceUpdate
 from roamvpn.sim.oracle import differences
@@ -152,9 +150,6 @@ def test_hand_off_keys_are_fresh_for_each_move() -> None:  # G21
     assert not of_legs & set(found)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="after a service update to another PCN the VPN keeps its root, which the old PCN knows (C5)"
-)
 def test_a_pcn_that_was_left_cannot_derive_the_keys_of_its_successor() -> None:  # C5, E7
     world = _world()
     go(world, FRANK, "fa21")
