@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from roamvpn.policy import compile  # noqa: A004 - the module
+from roamvpn.policy.compile import Decider
 from roamvpn.policy.information import VpnInformation, with_keys
 from roamvpn.policy.paths import SegmentKind
 from roamvpn.signalling import effects, fa, ha, node, pcn
@@ -371,3 +372,14 @@ def the_other_direction_has_the_class_of_this_one(monkeypatch: pytest.MonkeyPatc
         return real(self, home_agent, amr, information)
 
     monkeypatch.setattr(Aaah, "_har", har)
+
+
+@_mutation
+def a_vpn_keeps_its_root_with_another_far_end(monkeypatch: pytest.MonkeyPatch) -> None:  # C5, E7
+    real = Decider._segment_keys
+
+    def segment_keys(self: Decider, segment: Any, session_id: str, known: Any) -> Any:
+        held = {(flow, segment.far): keys for (flow, _), keys in known.items()}
+        return real(self, segment, session_id, held)
+
+    monkeypatch.setattr(Decider, "_segment_keys", segment_keys)
