@@ -304,7 +304,9 @@ def a_binding_never_expires(monkeypatch: pytest.MonkeyPatch) -> None:  # G18
 @_mutation
 def a_visit_never_expires(monkeypatch: pytest.MonkeyPatch) -> None:  # G18
     real = Fa._timer
-    monkeypatch.setattr(Fa, "_timer", lambda self, entry, now: real(self, entry._replace(expires=now + 60_000), now))
+    monkeypatch.setattr(
+        Fa, "_timer", lambda self, entry, rings, now: real(self, entry._replace(expires=now + 60_000), rings, now)
+    )
 
 
 @_mutation

@@ -1,6 +1,6 @@
 """Message correspondence: Fig 11 (AAA) and Fig 21 (mobility agents), rebuilt from the prose (B17 to B22).
 
-The machines look up here what a message is answered with. Rows that the figures do not have, for refusals and
+The machines look up in `ANSWERS` what a message is answered with. Rows that the figures do not have, for refusals and
 timeouts, name the reading that asks for them.
 """
 
@@ -88,13 +88,5 @@ FIG_21 = (
     Row("B22", _R.PCN, Timer, Case.ENDING, Br, _R.HA),
 )
 ROWS = FIG_11 + FIG_21
-_TABLE = {(row.role, row.received, row.case): row for row in ROWS}
-
-
-def correspond(role: NodeRole, received: type, case: Case = Case.ANY) -> Row:
-    """The row; raises KeyError where the tables have none."""
-    return _TABLE[role, received, case]
-
-
-ANSWERS = {key: (row.sends, row.to) for key, row in _TABLE.items()}
+ANSWERS = {(row.role, row.received, row.case): (row.sends, row.to) for row in ROWS}
 """What is sent and to whom, by role, received message and case."""

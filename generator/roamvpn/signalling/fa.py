@@ -60,7 +60,7 @@ class Fa:
             Applied: self._applied,
             RegRep: self._reply,
             Ba: self._ba,
-            Timer: self._timed,
+            Timer: self._timer,
         }
 
     def handle(self, entry: Visitor | None, event: Event, now: int) -> tuple[Visitor | None, list[Effect]]:
@@ -313,10 +313,7 @@ class Fa:
 
     # time
 
-    def _timed(self, entry: Visitor, _event: Timer, now: int) -> tuple[Visitor, list[Effect]]:
-        return self._timer(entry, now)
-
-    def _timer(self, entry: Visitor, now: int) -> tuple[Visitor, list[Effect]]:
+    def _timer(self, entry: Visitor, _event: Timer, now: int) -> tuple[Visitor, list[Effect]]:
         before = entry.contributions
         effects: list[Effect] = []
         if entry.serving is not None and now >= entry.expires:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from roamvpn.policy.keys import derived
-from roamvpn.signalling.messages import NodeRole, ServiceUpdate
+from roamvpn.signalling.messages import NodeRole
 from roamvpn.signalling.settings import Settings
 from roamvpn.sim.drawn_site import SITE_KEY
 from roamvpn.sim.history import CALM
@@ -80,6 +80,7 @@ _OF_USERS: dict[str, Callable[[World, Action], None]] = {
     "move": lambda world, action: world.move(action.who, action.where),
     "refresh": lambda world, action: world.refresh(action.who),
     "deregister": lambda world, action: world.deregister(action.who),
+    "customise": lambda world, action: world.customise(action.who, action.records),
     "vanish": lambda world, action: world.vanish(action.who),
 }
 _OF_NODES: dict[str, Callable[[World, Action], None]] = {
@@ -100,10 +101,6 @@ def act(world: World, action: Action) -> None:
     elif action.what == "claim":
         at, claimed = action.where.split()
         world.register(action.who, at, names=claimed)
-    elif action.what == "customise":
-        world.database[action.who] = action.records
-        world.mobile(action.who).update = ServiceUpdate()
-        world.refresh(action.who)
     elif action.what == "reboot":
         world.crash(action.who)
         world.restart(action.who)

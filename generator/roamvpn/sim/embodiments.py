@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from roamvpn.policy.compile import Fleet
 from roamvpn.policy.keys import derived
 from roamvpn.signalling.effects import Order
-from roamvpn.signalling.messages import NodeRole, ServiceUpdate
+from roamvpn.signalling.messages import NodeRole
 from roamvpn.signalling.settings import Settings
 from roamvpn.sim.options import Options
 from roamvpn.sim.oracle import differences, sessions
@@ -225,9 +225,7 @@ def play(tables: Tables, name: str, order: Order = Order.MAKE_BEFORE_BREAK) -> P
     if embodiment.goes is not None:
         world.move(embodiment.user, embodiment.goes)
     else:
-        world.database[embodiment.user] = (chosen(tables),)
-        world.mobile(embodiment.user).update = ServiceUpdate()
-        world.refresh(embodiment.user)
+        world.customise(embodiment.user, (chosen(tables),))
     world.run(world.now + seconds(1))
     if embodiment.goes is None:
         _until_it_lapses(world, trace)

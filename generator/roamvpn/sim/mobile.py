@@ -28,11 +28,9 @@ class Mobile:
     leaving: bool = False
     update: ServiceUpdate | None = None
     named: str | None = None
-    asked_at: int = 0
     first_asked_at: int = 0
     waiting: bool = False
     refresh_at: int | None = None
-    replies: int = 0
     answered_seq: int = 0
     accepted: set[int] = field(default_factory=set)
     updated_seq: int = 0
@@ -52,7 +50,7 @@ class Mobile:
         if not self.waiting:
             self.first_asked_at = now
             self.attempts = 0
-        self.waiting, self.asked_at = True, now
+        self.waiting = True
         self.attempts += 1
         lifetime = 0 if self.leaving else self.lifetime
         return RegReq(self.nai, self.seq, self.user.home_agent, lifetime, self.named, self.update, self.answered_seq)
@@ -65,7 +63,6 @@ class Mobile:
         if reply.code is not Code.ACCEPTED:
             return True
         self.waiting = False
-        self.replies += 1
         self.answered_seq = reply.seq
         self.accepted.add(reply.seq)
         if self.update is not None:

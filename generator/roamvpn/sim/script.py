@@ -10,7 +10,6 @@ from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema, mod
 from roamvpn.policy.keys import derived
 from roamvpn.signalling.directory import Directory
 from roamvpn.signalling.effects import Order
-from roamvpn.signalling.messages import ServiceUpdate
 from roamvpn.signalling.settings import Settings
 from roamvpn.sim.mobile import SECOND
 from roamvpn.sim.options import Options
@@ -136,7 +135,6 @@ def load_script(name: str, text: str, tables: Tables) -> Script:
 
 def _problems(source: Source, script: Script, tables: Tables) -> Iterator[Problem]:
     gateways, servers = tables.network.gateways, tables.network.aaa_servers
-    agents = {name for name, gateway in gateways.items() if Role.FA in gateway.roles}
     nodes = {name for name, gateway in gateways.items() if Role.STATIC not in gateway.roles} | set(servers)
     directory = Directory(tables.network)
     before = 0
@@ -152,7 +150,7 @@ def _problems(source: Source, script: Script, tables: Tables) -> Iterator[Proble
             yield source.problem((*path, "user"), move.user, message)
         for field in ("appear", "move"):
             agent = getattr(move, field)
-            if agent is not None and agent not in agents:
+            if agent is not None and not directory.is_foreign_agent(agent):
                 yield source.problem((*path, field), agent, "is not a foreign agent")
         for field, names in (("crash", (move.crash,) if move.crash else ()), ("cut", move.cut or ())):
             for node in names:
@@ -226,7 +224,7 @@ class _Waits:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._rows: list[tuple[float, Move, Mobile | None]] = []
+        self._rows: list[tuple[float, Move]] = []
         self._answers: dict[int, tuple[float, int]] = {}
         self._last: dict[str, int] = {}
         world.answered = self._answered
@@ -234,7 +232,7 @@ class _Waits:
     def doing(self, move: Move, start: int) -> Callable[[], None]:
         def do() -> None:
             world, user = self._world, move.user
-            self._rows.append(((world.now - start) / 1000, move, world.mobile(user) if user else None))
+            self._rows.append(((world.now - start) / 1000, move))
             if user is not None:
                 self._last[user] = len(self._rows) - 1
             _act(world, move)
@@ -250,9 +248,9 @@ class _Waits:
 
     def found(self, trace: Trace) -> list[Answered]:
         rows = []
-        for index, (at, move, _) in enumerate(self._rows):
+        for index, (at, move) in enumerate(self._rows):
             # what happens to the user until he does something else
-            later = (then for then, other, _ in self._rows[index + 1 :] if other.user == move.user)
+            later = (then for then, other in self._rows[index + 1 :] if other.user == move.user)
             end = next(later, float("inf"))
             changes = (line for line in trace.lines if line.kind == "change" and line.user == move.user)
             touched = {line.who for line in changes if at <= line.at < end}
@@ -274,9 +272,7 @@ def _act(world: World, move: Move) -> None:
     elif move.vanish:
         world.vanish(user)
     elif move.service_update is not None:
-        world.database[user] = move.service_update
-        world.mobile(user).update = ServiceUpdate()
-        world.refresh(user)
+        world.customise(user, move.service_update)
     elif move.crash is not None:
         name = move.crash
         world.crash(name)

@@ -24,7 +24,7 @@ from roamvpn.signalling.effects import Alarm, Apply, Effect, Search, Send, Store
 from roamvpn.signalling.fa import Fa
 from roamvpn.signalling.ha import Ha
 from roamvpn.signalling.machine import Surroundings
-from roamvpn.signalling.messages import Address, Applied, Found, NodeRole, RegRep, Timer
+from roamvpn.signalling.messages import Address, Applied, Found, NodeRole, RegRep, ServiceUpdate, Timer
 from roamvpn.signalling.node import Node
 from roamvpn.signalling.pcn import Pcn
 from roamvpn.sim.mobile import SECOND, Mobile
@@ -190,6 +190,12 @@ class World:
         mobile = self.mobile(nai)
         if mobile.at is not None:
             self._ask(mobile)
+
+    def customise(self, nai: str, records: tuple[VpnRecord, ...]) -> None:
+        """The user's VPNs in the database become others, and his terminal asks for them (E7)."""
+        self.database[nai] = records
+        self.mobile(nai).update = ServiceUpdate()
+        self.refresh(nai)
 
     def deregister(self, nai: str) -> None:
         """The terminal signs off."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from roamvpn.signalling import aaaf, aaah, fa, ha, machine, pcn
-from roamvpn.signalling.correspondence import FIG_11, FIG_21, ROWS, Case, correspond
+from roamvpn.signalling.correspondence import FIG_11, FIG_21, ROWS, Case
 from roamvpn.signalling.messages import NAMES, Ama, Amr, Ba, NodeRole, RegReq, Result
 from roamvpn.sim import chaos
 from roamvpn.sim.embodiments import EMBODIMENTS, play
@@ -70,7 +70,7 @@ def test_an_answer_that_no_row_has_is_an_error() -> None:
     with pytest.raises(TypeError, match="fa answers Ba"):
         machine.answer(NodeRole.FA, Ba, Case.ACKNOWLEDGED, "alice@isp3.example", ama)
     with pytest.raises(KeyError):
-        correspond(NodeRole.PCN, Ama, Case.ANY)
+        machine.answer(NodeRole.PCN, Ama, Case.ANY, "alice@isp3.example", ama)
 
 
 def test_every_row_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
