@@ -61,6 +61,8 @@ def _codec(kind: Any) -> _Codec:  # noqa: ANN401 - an annotation may be anything
     """That of an annotation; rows check what they are given, and so does the top."""
     if kind in (int, bool):
         return _Codec(_same, _same, frozenset({kind}), same=True)
+    if kind is bytes:
+        return _Codec(bytes.hex, bytes.fromhex, frozenset({str}))
     if kind is str:
         # names of gateways, domains and users come again and again
         return _Codec(_same, sys.intern, frozenset({str}))

@@ -117,14 +117,16 @@ class Fa:
             return entry, []
         if ama.result is not Result.SUCCESS:
             code = ama.reply.code if ama.reply is not None else REPLY_CODES[ama.result]
-            return self._failed(entry, code, Ama, Case.REFUSED)
+            packet = ama.reply.packet if ama.reply is not None else b""
+            return self._failed(entry, code, Ama, Case.REFUSED, packet)
         # S208: store the VPN information, set "cache updated"
         if ama.reply is None:
             return self._local(entry, registration, ama.information)
-        lifetime, old_fas = ama.reply.lifetime, ama.old_fas
+        reply = ama.reply._replace(old_fas=ama.old_fas)
         if not registration.request.lifetime:
-            return self._gone(entry, registration._replace(old_fas=old_fas, lifetime=lifetime), now)
-        return self._consume(entry, registration._replace(fresh=ama.information), lifetime, old_fas, now)
+            told = registration._replace(old_fas=reply.old_fas, lifetime=reply.lifetime, packet=reply.packet)
+            return self._gone(entry, told, now)
+        return self._consume(entry, registration._replace(fresh=ama.information), reply, now)
 
     def _local(
         self, entry: Visitor, registration: Registration, fresh: VpnInformation | None
@@ -159,20 +161,26 @@ class Fa:
             request = registration.request._replace(old_fa=None, held=None)
             return self._ask(entry, request, now, effects, received=RegRep)
         if reply.code is not Code.ACCEPTED:
-            return self._failed(entry, reply.code, RegRep, Case.REFUSED)
-        return self._consume(entry, registration, reply.lifetime, reply.old_fas, now)
+            return self._failed(entry, reply.code, RegRep, Case.REFUSED, reply.packet)
+        return self._consume(entry, registration, reply, now)
 
     def _consume(
-        self, entry: Visitor, registration: Registration, lifetime: int, old_fas: tuple[str, ...], now: int
+        self, entry: Visitor, registration: Registration, reply: RegRep, now: int
     ) -> tuple[Visitor, list[Effect]]:
         """S220: with the flag S216, tunnels; without it S217. The flag is cleared."""
         settings = self._settings
         fresh, seq, prepared = registration.fresh, registration.request.seq, registration.prepared
         before = entry.contributions
         deadline = now + settings.request_timeout * MS
-        expires = now + lifetime * MS
+        expires = now + reply.lifetime * MS
         told = Registration(
-            registration.request, Stage.TUNNELS, deadline, lifetime=lifetime, old_fas=old_fas, local=registration.local
+            registration.request,
+            Stage.TUNNELS,
+            deadline,
+            lifetime=reply.lifetime,
+            old_fas=reply.old_fas,
+            local=registration.local,
+            packet=reply.packet,
         )
         if fresh is None:
             entry = entry._replace(seq=seq, expires=expires, registration=told)
@@ -199,11 +207,13 @@ class Fa:
         entry, effects = self._tell(entry, registration, now)
         return entry, [apply, *effects] if apply is not None else effects
 
-    def _failed(self, entry: Visitor, code: Code, received: type, case: Case) -> tuple[Visitor, list[Effect]]:
+    def _failed(
+        self, entry: Visitor, code: Code, received: type, case: Case, packet: bytes = b""
+    ) -> tuple[Visitor, list[Effect]]:
         registration = entry.registration
         effects = self._withdrawal(registration)
         if registration is not None:
-            reply = RegRep(entry.nai, registration.request.seq, code)
+            reply = RegRep(entry.nai, registration.request.seq, code, packet=packet)
             effects.append(answer(self.role, received, case, entry.nai, reply))
         return entry._replace(registration=None), effects
 
@@ -269,7 +279,8 @@ class Fa:
         self, entry: Visitor, registration: Registration, received: type, case: Case
     ) -> tuple[Visitor, list[Effect]]:
         """F3: the reply to the mobile, always last."""
-        reply = RegRep(entry.nai, registration.request.seq, Code.ACCEPTED, registration.lifetime)
+        request = registration.request
+        reply = RegRep(entry.nai, request.seq, Code.ACCEPTED, registration.lifetime, packet=registration.packet)
         return entry._replace(registration=None), [answer(self.role, received, case, entry.nai, reply)]
 
     # the user went elsewhere

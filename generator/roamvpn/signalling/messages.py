@@ -108,7 +108,8 @@ class RegReq(NamedTuple):
     """Registration request. `old_fa` is the previous foreign agent notification (optim-09), as the mobile says.
 
     `answered` is the `seq` of the last registration whose reply the mobile has had, as with the nonces of RFC 5944
-    section 5.7.2. `care_of` and `held` are set by the foreign agent where it asks the home agent directly.
+    section 5.7.2. `care_of` and `held` are set by the foreign agent where it asks the home agent directly. `packet` is
+    the mobile's own request with its authenticators, where it came as one: what others verify, opaque to machines.
     """
 
     nai: str
@@ -120,16 +121,21 @@ class RegReq(NamedTuple):
     answered: int = 0
     care_of: str | None = None
     held: InstanceId | None = None
+    packet: bytes = b""
 
 
 class RegRep(NamedTuple):
-    """Registration reply. From the home agent it names the old foreign agents that are to be told (C13)."""
+    """Registration reply. From the home agent it names the old foreign agents that are to be told (C13).
+
+    `packet` is what the home agent has for the mobile, with its authenticator; the foreign agent passes it on.
+    """
 
     nai: str
     seq: int
     code: Code
     lifetime: int = 0
     old_fas: tuple[str, ...] = ()
+    packet: bytes = b""
 
 
 @replaced_often

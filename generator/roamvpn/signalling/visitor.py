@@ -28,7 +28,8 @@ class Registration(NamedTuple):
     """A registration under way.
 
     `fresh` is VPN information that the AAA has set and nobody has applied yet: the flag "cache updated" of S208 and
-    S220, which is of the session, set at the AMA, consumed at the reply (D6, D12).
+    S220, which is of the session, set at the AMA, consumed at the reply (D6, D12). `packet` is the home agent's reply
+    for the mobile.
     """
 
     request: RegReq
@@ -40,6 +41,7 @@ class Registration(NamedTuple):
     lifetime: int = 0
     old_fas: tuple[str, ...] = ()
     local: bool = False
+    packet: bytes = b""
 
     @property
     def asked(self) -> type:
