@@ -27,7 +27,7 @@ LIFECYCLE = (
     "two controllers at once: one is refused, and nothing is mixed",
     "a host that is down in a batch stops the run with what it has proven",
     "rollback goes back to the generation before, and to a named one",
-    "keys are rotated without a dropped packet",
+    "keys are rotated without an outage",
     "a user is removed, and nothing of him is left",
     "charon restarted by hand comes back with everything",
     "a gateway is replaced by a bare machine",

@@ -1,4 +1,4 @@
-"""New keys for the whole fleet without a dropped packet: beside the old ones, then first, then alone.
+"""New keys for the whole fleet without an outage: beside the old ones, then first, then alone.
 
 Each step is a generation of every gateway concerned. As the two ends of an association change one after the other,
 an end must understand the other one whether it is a step ahead or behind:
