@@ -216,9 +216,9 @@ def step():
     if steps == int(sys.argv[2]):
         print("middle", flush=True)
         sys.stdin.read()
-store._connection.set_progress_handler(step, 1000)
+store._file.connection.set_progress_handler(step, 1000)
 store.save(entries(2))
-store._connection.set_progress_handler(None, 0)
+store._file.connection.set_progress_handler(None, 0)
 print("saved", flush=True)
 sys.stdin.read()
 """
