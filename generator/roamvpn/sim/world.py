@@ -14,30 +14,23 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from roamvpn.policy.compile import Compiler, Decider, add
+from roamvpn.policy.compile import Compiler, Decider
 from roamvpn.policy.legs import LegCompiler
-from roamvpn.signalling.aaaf import Aaaf
-from roamvpn.signalling.aaah import Aaah
+from roamvpn.signalling.assembly import node_of
 from roamvpn.signalling.codec import decode, encode
 from roamvpn.signalling.directory import Directory
 from roamvpn.signalling.effects import Alarm, Apply, Effect, Search, Send, Store, Wake
-from roamvpn.signalling.fa import Fa
-from roamvpn.signalling.ha import Ha
 from roamvpn.signalling.machine import Surroundings
 from roamvpn.signalling.messages import Address, Applied, Found, NodeRole, RegRep, ServiceUpdate, Timer
-from roamvpn.signalling.node import Node
-from roamvpn.signalling.pcn import Pcn
 from roamvpn.sim.mobile import SECOND, Mobile
 from roamvpn.sim.options import MILLISECOND, Faults, Options
-from roamvpn.tables.gateway_state import GatewayState
-from roamvpn.tables.types import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from roamvpn.policy.keys import Entropy
-    from roamvpn.signalling.machine import Machine
     from roamvpn.signalling.messages import Event, Message
+    from roamvpn.signalling.node import Node
     from roamvpn.tables.records import VpnRecord
     from roamvpn.tables.secrets import Secrets
     from roamvpn.tables.tables import Tables
@@ -125,24 +118,8 @@ class World:
 
     def _node(self, name: str) -> Node:
         surroundings = Surroundings(name, self._directory, self._legs, self.settings)
-        machines: list[Machine[Any]] = []
-        gateway = self.tables.network.gateways.get(name)
-        if gateway is None:
-            if self.tables.network.aaa_servers[name].role == "home":
-                decider = Decider(self.tables, self.secrets, self.entropy)
-                machines.append(Aaah(surroundings, decider, self.entropy))
-            machines.append(Aaaf(surroundings))
-            return Node(name, machines)
-        if Role.FA in gateway.roles:
-            machines.append(Fa(surroundings, self.entropy))
-        if Role.HA in gateway.roles:
-            machines.append(Ha(surroundings))
-        if Role.PCN in gateway.roles:
-            machines.append(Pcn(surroundings))
-        state = GatewayState(name)
-        for contribution in self._provisioned.get(name, ()):
-            add(state, contribution)
-        return Node(name, machines, state)
+        decider = Decider(self.tables, self.secrets, self.entropy)
+        return node_of(self.tables.network, surroundings, self.entropy, decider, self._provisioned.get(name, ()))
 
     def crash(self, name: str) -> None:
         """Stop a node: what it has in memory is lost, what it has stored is kept."""
