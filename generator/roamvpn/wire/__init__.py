@@ -1,0 +1,1 @@
+"""Pure translations between bytes on wires and the messages of `roamvpn.signalling`."""

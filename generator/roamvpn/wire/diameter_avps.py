@@ -1,0 +1,315 @@
+"""AVPs: which there are, of which type, and their values. Sources: RFC 6733 section 4.5, RFC 4004 section 7.
+
+VPN information travels in AVPs of an enterprise, whose number is a setting; 32473 is reserved for documentation
+(RFC 5612). Those never have the M bit: a command of RFC 4004 may not be given new mandatory AVPs (RFC 6733 section
+1.3.4), and who does not know them answers without, which is refused here. Types are python-diameter's.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from diameter.message import constants as c
+from diameter.message.avp import (
+    AvpAddress,
+    AvpDecodeError,
+    AvpGrouped,
+    AvpOctetString,
+    AvpUnsigned32,
+    AvpUnsigned64,
+    AvpUtf8String,
+    avp,
+)
+
+from roamvpn.wire.diameter_frames import (
+    AVP_UNSUPPORTED,
+    HEADER,
+    INVALID_AVP_LENGTH,
+    INVALID_AVP_VALUE,
+    MISSING_AVP,
+    OCCURS_TOO_MANY_TIMES,
+    DiameterError,
+    copy_of,
+    pack_avp,
+    walk,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from roamvpn.wire.diameter_frames import RawAvp
+
+ENTERPRISE = 32473
+
+
+class Identity(AvpOctetString):  # type: ignore[misc] # the library has no published types
+    """DiameterIdentity: a host name, ASCII, compared without case (RFC 6733 section 4.3.1)."""
+
+    @property
+    def value(self) -> str:
+        """In lower case; raises UnicodeDecodeError."""
+        return str(self.payload.decode("ascii")).lower()
+
+    @value.setter
+    def value(self, name: str) -> None:
+        self.payload = name.encode("ascii")
+
+
+class Avp(NamedTuple):
+    """What an AVP is. `ours`: its number is of the enterprise."""
+
+    name: str
+    code: int
+    type: type[Any]
+    ours: bool = False
+    size: int | None = None
+    """Octets of a value of fixed size."""
+
+    def octets(self, value: Any) -> bytes:  # noqa: ANN401 - what the type takes
+        """The value as the AVP's payload."""
+        if self.size is not None:
+            # the two types of which there are most, without an object for each
+            return int(value).to_bytes(self.size)
+        if self.type is AvpOctetString:
+            return bytes(value)
+        holder = self.type(self.code)
+        holder.value = value
+        return bytes(holder.payload)
+
+
+def _base(name: str, code: int, kind: type[Any]) -> Avp:
+    return Avp(name, code, kind, size=_SIZES.get(kind))
+
+
+def _own(name: str, code: int, kind: type[Any]) -> Avp:
+    return Avp(name, code, kind, ours=True, size=_SIZES.get(kind))
+
+
+_SIZES: dict[type[Any], int] = {AvpUnsigned32: 4, AvpUnsigned64: 8}
+_U32, _U64, _TEXT, _OCTETS, _GROUP = AvpUnsigned32, AvpUnsigned64, AvpUtf8String, AvpOctetString, AvpGrouped
+
+# the base protocol
+SESSION_ID = _base("Session-Id", c.AVP_SESSION_ID, _TEXT)
+USER_NAME = _base("User-Name", c.AVP_USER_NAME, _TEXT)
+ORIGIN_HOST = _base("Origin-Host", c.AVP_ORIGIN_HOST, Identity)
+ORIGIN_REALM = _base("Origin-Realm", c.AVP_ORIGIN_REALM, Identity)
+DESTINATION_HOST = _base("Destination-Host", c.AVP_DESTINATION_HOST, Identity)
+DESTINATION_REALM = _base("Destination-Realm", c.AVP_DESTINATION_REALM, Identity)
+ROUTE_RECORD = _base("Route-Record", c.AVP_ROUTE_RECORD, Identity)
+PROXY_INFO = _base("Proxy-Info", c.AVP_PROXY_INFO, _GROUP)
+RESULT_CODE = _base("Result-Code", c.AVP_RESULT_CODE, _U32)
+ERROR_MESSAGE = _base("Error-Message", c.AVP_ERROR_MESSAGE, _TEXT)
+FAILED_AVP = _base("Failed-AVP", c.AVP_FAILED_AVP, _GROUP)
+AUTH_APPLICATION_ID = _base("Auth-Application-Id", c.AVP_AUTH_APPLICATION_ID, _U32)
+AUTH_SESSION_STATE = _base("Auth-Session-State", c.AVP_AUTH_SESSION_STATE, _U32)
+AUTHORIZATION_LIFETIME = _base("Authorization-Lifetime", c.AVP_AUTHORIZATION_LIFETIME, _U32)
+HOST_IP_ADDRESS = _base("Host-IP-Address", c.AVP_HOST_IP_ADDRESS, _OCTETS)
+VENDOR_ID = _base("Vendor-Id", c.AVP_VENDOR_ID, _U32)
+PRODUCT_NAME = _base("Product-Name", c.AVP_PRODUCT_NAME, _TEXT)
+SUPPORTED_VENDOR_ID = _base("Supported-Vendor-Id", c.AVP_SUPPORTED_VENDOR_ID, _U32)
+VENDOR_SPECIFIC_APPLICATION_ID = _base("Vendor-Specific-Application-Id", c.AVP_VENDOR_SPECIFIC_APPLICATION_ID, _GROUP)
+ORIGIN_STATE_ID = _base("Origin-State-Id", c.AVP_ORIGIN_STATE_ID, _U32)
+DISCONNECT_CAUSE = _base("Disconnect-Cause", c.AVP_DISCONNECT_CAUSE, _U32)
+
+# Mobile IPv4
+MIP_REG_REQUEST = _base("MIP-Reg-Request", c.AVP_MIP_REG_REQUEST, _OCTETS)
+MIP_REG_REPLY = _base("MIP-Reg-Reply", c.AVP_MIP_REG_REPLY, _OCTETS)
+MIP_MOBILE_NODE_ADDRESS = _base("MIP-Mobile-Node-Address", c.AVP_MIP_MOBILE_NODE_ADDRESS, AvpAddress)
+MIP_FEATURE_VECTOR = _base("MIP-Feature-Vector", c.AVP_MIP_FEATURE_VECTOR, _U32)
+MIP_ORIGINATING_FOREIGN_AAA = _base("MIP-Originating-Foreign-AAA", c.AVP_MIP_ORIGINATING_FOREIGN_AAA, _GROUP)
+MIP_HOME_AGENT_HOST = _base("MIP-Home-Agent-Host", c.AVP_MIP_HOME_AGENT_HOST, _GROUP)
+
+# the enterprise's: a registration
+SEQUENCE = _own("Registration-Sequence", 1, _U64)
+LIFETIME = _own("Registration-Lifetime", 2, _U32)
+PREVIOUS_FA = _own("Previous-FA", 3, Identity)
+SERVICE_UPDATE = _own("Service-Update", 4, _U32)
+ANSWERED = _own("Answered", 5, _U64)
+CARE_OF = _own("Care-Of", 6, Identity)
+HELD_INSTANCE = _own("Held-Instance", 7, _GROUP)
+REQUESTER = _own("Requester", 8, Identity)
+REGISTRATION_REPLY = _own("Registration-Reply", 9, _GROUP)
+REPLY_CODE = _own("Reply-Code", 10, _U32)
+# an instance of the VPN information cache (B9)
+PROFILE_CACHE = _own("Profile-Cache", 20, _GROUP)
+CACHE_SESSION = _own("Cache-Session", 21, _TEXT)
+CACHE_VERSION = _own("Cache-Version", 22, _U64)
+GENERATION = _own("Generation", 23, _U32)
+FOREIGN_AGENT = _own("Foreign-Agent", 24, Identity)
+# one profile (B11)
+VPN_PROFILE = _own("VPN-Profile", 30, _GROUP)
+PROFILE_NUMBER = _own("Profile-Number", 31, _U32)
+SEGMENT_KIND = _own("Segment-Kind", 32, _U32)
+SOURCE_ADDRESS = _own("Source-Address", 33, _U32)
+SOURCE_MASK = _own("Source-Mask", 34, _U32)
+DESTINATION_ADDRESS = _own("Destination-Address", 35, _U32)
+DESTINATION_MASK = _own("Destination-Mask", 36, _U32)
+UP_CLASS = _own("Up-Class", 37, _TEXT)
+DOWN_CLASS = _own("Down-Class", 38, _TEXT)
+SECURITY_TYPE = _own("Security-Type", 39, _U32)
+VPN_SHARE = _own("VPN-Share", 40, _U32)
+SOURCE_GW = _own("Source-GW", 41, Identity)
+DESTINATION_GW = _own("Destination-GW", 42, Identity)
+UP_SPI = _own("Up-SPI", 43, _U32)
+DOWN_SPI = _own("Down-SPI", 44, _U32)
+PROFILE_KEYS = _own("Profile-Keys", 45, _GROUP)
+PSK = _own("PSK", 46, _OCTETS)
+UP_ESP_KEY = _own("Up-ESP-Encryption-Key", 47, _OCTETS)
+DOWN_ESP_KEY = _own("Down-ESP-Encryption-Key", 48, _OCTETS)
+UP_AUTHENTICATION_KEY = _own("Up-Authentication-Key", 49, _OCTETS)
+DOWN_AUTHENTICATION_KEY = _own("Down-Authentication-Key", 50, _OCTETS)
+
+_ALL = [each for each in tuple(globals().values()) if isinstance(each, Avp)]
+OURS = tuple(each for each in _ALL if each.ours)
+_OURS = {each.code: each for each in OURS}
+_BASE = {each.code: each for each in _ALL if not each.ours}
+# what a receiver of these commands knows though it has no use for it: RFC 6733 section 4.5, RFC 4004 section 7
+_UNDERSTOOD = frozenset({*range(257, 300), *range(318, 349), 1, 25, 27, 33, 44, 50, 55, 363, 367, 480, 483, 485})
+
+
+def teach(vendor: int = ENTERPRISE) -> None:
+    """Tell python-diameter the enterprise's AVPs, so that its own decoder names them."""
+    for each in OURS:
+        avp.register(each.code, each.name, each.type, vendor=vendor, mandatory=False)
+
+
+class Writer:
+    """Gathers AVPs of one level."""
+
+    __slots__ = ("_parts", "_vendor")
+
+    def __init__(self, vendor: int) -> None:
+        self._parts: list[bytes] = []
+        self._vendor = vendor
+
+    def add(self, kind: Avp, value: Any) -> Writer:  # noqa: ANN401 - what the type takes
+        """One AVP; None adds none."""
+        if value is not None:
+            payload = value.payload() if isinstance(value, Writer) else kind.octets(value)
+            vendor = self._vendor if kind.ours else 0
+            self._parts.append(pack_avp(kind.code, payload, vendor=vendor, mandatory=not kind.ours))
+        return self
+
+    def all(self, kind: Avp, values: Iterable[Any]) -> Writer:
+        """One AVP for each value."""
+        for value in values:
+            self.add(kind, value)
+        return self
+
+    def raw(self, avps: bytes) -> Writer:
+        """AVPs that are packed already."""
+        self._parts.append(avps)
+        return self
+
+    def group(self) -> Writer:
+        """For the AVPs of a grouped one."""
+        return Writer(self._vendor)
+
+    def payload(self) -> bytes:
+        """All of them."""
+        return b"".join(self._parts)
+
+
+class Reader:
+    """The AVPs of one level, found by kind. Raises DiameterError for all that does not hold."""
+
+    __slots__ = ("_found", "_raw", "_vendor")
+
+    def __init__(self, raw: bytes, vendor: int, start: int = HEADER, end: int | None = None) -> None:
+        """Checks the structure, and that nothing mandatory is unknown (5001)."""
+        self._raw, self._vendor = raw, vendor
+        self._found: dict[tuple[int, bool], list[RawAvp]] = {}
+        for each in walk(raw, start, end):
+            ours = each.vendor == vendor
+            if ours and each.code in _OURS:
+                self._found.setdefault((each.code, True), []).append(each)
+            elif not each.vendor and each.code in _UNDERSTOOD:
+                self._found.setdefault((each.code, False), []).append(each)
+            elif each.is_mandatory:
+                raise DiameterError(
+                    AVP_UNSUPPORTED, f"unknown mandatory AVP {each.vendor}/{each.code}", self._copy(each)
+                )
+
+    def one(self, kind: Avp) -> Any:  # noqa: ANN401 - a value of the type
+        """The value of the AVP that must be there (5005)."""
+        found = self._rows(kind)
+        if not found:
+            raise self.missing(kind)
+        return self._value(kind, self._only(kind, found))
+
+    def maybe(self, kind: Avp) -> Any:  # noqa: ANN401
+        """The value, or None."""
+        found = self._rows(kind)
+        return self._value(kind, self._only(kind, found)) if found else None
+
+    def all(self, kind: Avp, most: int) -> list[Any]:
+        """The values in order, at most so many (5009)."""
+        found = self._rows(kind)
+        if len(found) > most:
+            raise DiameterError(OCCURS_TOO_MANY_TIMES, f"{kind.name} {len(found)} times", self._copy(found[most]))
+        return [self._value(kind, each) for each in found]
+
+    def checked(self, kind: Avp, check: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+        """The value that must be there, as `check` returns it; its ValueError, KeyError is an invalid value (5004)."""
+        return self._checked(kind, self.one(kind), check)
+
+    def maybe_checked(self, kind: Avp, check: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+        """The same of one that may be missing."""
+        value = self.maybe(kind)
+        return None if value is None else self._checked(kind, value, check)
+
+    def all_checked(self, kind: Avp, most: int, check: Callable[[Any], Any]) -> tuple[Any, ...]:
+        """The same of several."""
+        return tuple([self._checked(kind, value, check) for value in self.all(kind, most)])
+
+    def copies(self, kind: Avp, most: int) -> bytes:
+        """These AVPs as they stand, for an answer that must repeat them."""
+        return b"".join(self._copy(each) for each in self._rows(kind)[:most])
+
+    def invalid(self, kind: Avp) -> DiameterError:
+        """The error of an AVP whose value does not hold."""
+        found = self._rows(kind)
+        return DiameterError(INVALID_AVP_VALUE, f"the value of {kind.name}", self._copy(found[0]) if found else b"")
+
+    def missing(self, kind: Avp) -> DiameterError:
+        """The error of one that is not there, with an example of the least length (RFC 6733 section 7.5)."""
+        vendor = self._vendor if kind.ours else 0
+        example = pack_avp(kind.code, bytes(kind.size or 0), vendor=vendor, mandatory=not kind.ours)
+        return DiameterError(MISSING_AVP, f"{kind.name} is missing", example)
+
+    def _rows(self, kind: Avp) -> list[RawAvp]:
+        return self._found.get((kind.code, kind.ours), _NONE)
+
+    def _only(self, kind: Avp, found: list[RawAvp]) -> RawAvp:
+        if len(found) > 1:
+            raise DiameterError(OCCURS_TOO_MANY_TIMES, f"{kind.name} {len(found)} times", self._copy(found[1]))
+        return found[0]
+
+    def _value(self, kind: Avp, row: RawAvp) -> Any:  # noqa: ANN401
+        if kind.type is AvpGrouped:
+            return Reader(self._raw, self._vendor, row.begin, row.end)
+        payload = self._raw[row.begin : row.end]
+        if kind.size is not None:
+            if len(payload) != kind.size:
+                raise DiameterError(INVALID_AVP_LENGTH, f"{kind.name} of {len(payload)} octets", self._copy(row))
+            return int.from_bytes(payload)
+        if kind.type is AvpOctetString:
+            return payload
+        try:
+            return kind.type(kind.code, payload=payload).value
+        except (AvpDecodeError, ValueError, struct.error):
+            # python-diameter's own text has the value in it
+            raise DiameterError(INVALID_AVP_VALUE, f"the value of {kind.name}", self._copy(row)) from None
+
+    def _checked(self, kind: Avp, value: Any, check: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+        try:
+            return check(value)
+        except (ValueError, KeyError):
+            raise self.invalid(kind) from None
+
+    def _copy(self, row: RawAvp) -> bytes:
+        return copy_of(self._raw, row.start, row.end)
+
+
+_NONE: list[RawAvp] = []
