@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.policy import naming
-from roamvpn.policy.information import flow_of
 from roamvpn.policy.keys import domain_key, leg_key
 from roamvpn.policy.paths import SegmentKind
 from roamvpn.tables.gateway_state import BASE, SESSION, Leg, Peer
-from roamvpn.tables.types import Keying, Role, Security
+from roamvpn.tables.types import Keying, Role, Security, Share
 
 if TYPE_CHECKING:
     from roamvpn.policy.paths import Segment
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 # half the time of a named tuple's own constructor, for the two that a compile makes most
 _new = tuple.__new__
+# to look up an enumeration's member takes as long as a call, and a leg asks for these again and again
+_ENCAPSULATION, _HAND_OFF, _IKE, _OWN = Security.ENCAPSULATION, SegmentKind.HAND_OFF, Keying.IKE, Share.OWN
 
 
 class Contribution(NamedTuple):
@@ -115,14 +116,14 @@ class LegCompiler:
     ) -> Contribution:
         kind, number, nai, mobile, correspondent, upclass, downclass, security, share = segment[:9]
         here, there, out_spi, in_spi = segment[9:13]
+        own = share is _OWN and security is not _ENCAPSULATION
+        hand_off = kind is _HAND_OFF
         service, source, destination = upclass, mobile, correspondent
         if not up:
             here, there, out_spi, in_spi = there, here, in_spi, out_spi
             service, source, destination = downclass, correspondent, mobile
         near, far = self._nodes[here], self._nodes[there]
         sla = near.sla or far.sla
-        own = segment.own
-        hand_off = kind is SegmentKind.HAND_OFF
         peer = None if own else self._peer(segment, BASE if sla is not None else SESSION, up=up)
         if hand_off and up and not own:
             # what is shared is all that decoding needs
@@ -135,8 +136,8 @@ class LegCompiler:
         else:
             # packets of a hand-off arrive beside those of the new leg, with the same selectors: on the other device
             device, mark = naming.own_device(generation + 1 if hand_off else generation)
-        flow = flow_of(segment)
-        keying = sla.keying if sla is not None else Keying.IKE
+        flow = naming.hand_off_name(number, nai) if hand_off else naming.flow_name(number, nai)
+        keying = sla.keying if sla is not None else _IKE
         direction = "up" if up else "down"
         leg = _new(
             Leg,
@@ -166,7 +167,7 @@ class LegCompiler:
                 in_spi,
                 # the gateway that learns last initiates: the foreign agent, the home agent towards an enterprise,
                 # and for a hand-off the old foreign agent
-                own and up is not hand_off and keying is Keying.IKE,
+                own and up is not hand_off and keying is _IKE,
                 visitor,
                 None if hand_off and up else naming.filter_handle(number, direction, hand_off=hand_off),
                 naming.filter_priority(owner, source.length, destination.length),

@@ -27,6 +27,12 @@ UNREACHABLE_METRIC = 4_000
 # the longer the prefixes the earlier the priority. The two owners have ranges of their own.
 _PRIORITY_BASE = {"session": 10_000, "base": 20_000}
 _LENGTHS = 33
+# what all legs share is made once: a leg brings but few objects of its own to make, to hold and to free
+_PRIORITIES = {
+    owner: [[base + (32 - s) * _LENGTHS + (32 - d) for d in range(_LENGTHS)] for s in range(_LENGTHS)]
+    for owner, base in _PRIORITY_BASE.items()
+}
+_OWN_DEVICES = (("rv-own0", OWN_NUMBER), ("rv-own1", OWN_NUMBER + 1))
 
 
 @lru_cache(maxsize=262_144)
@@ -62,8 +68,7 @@ def peer_identity(security: Security, identity: str) -> str:
 
 def own_device(generation: int) -> tuple[str, int]:
     """Device and number for users' own SAs; successive generations of a session alternate."""
-    parity = generation & 1
-    return f"rv-own{parity}", OWN_NUMBER + parity
+    return _OWN_DEVICES[generation & 1]
 
 
 def shared_device(security: Security, peer_number: int) -> tuple[str, int]:
@@ -83,7 +88,7 @@ def filter_handle(profile_number: int, direction: str, *, hand_off: bool = False
 
 def filter_priority(owner: str, source_length: int, destination_length: int) -> int:
     """tc priority of all filters with these prefix lengths."""
-    return _PRIORITY_BASE[owner] + (32 - source_length) * _LENGTHS + (32 - destination_length)
+    return _PRIORITIES[owner][source_length][destination_length]
 
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9@._+ ,:/<>()\-]")
