@@ -127,6 +127,8 @@ def change(
     """What is to be set and what deleted, by the previous instance (G16), to come from `before` to `after`."""
     if before is after:
         return (), ()
+    if not before or not after:
+        return after, before
     # two VPNs may lean on one peer in just the same way, so equal contributions are counted
     old, new = list(before), []
     for contribution in after:

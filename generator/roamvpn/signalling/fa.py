@@ -254,18 +254,20 @@ class Fa:
         return entry._replace(incoming=self._hand_offs.sent(entry.incoming, due, now), registration=waiting), effects
 
     def _ba(self, entry: Visitor, ba: Ba, now: int) -> tuple[Visitor, list[Effect]]:
-        before = entry.contributions
+        before = entry
         incoming = []
         for each in entry.incoming:
-            if (each.old_fa, each.seq) != (ba.sender.name, ba.seq) or each.again_at is None:
+            if each.seq != ba.seq or each.old_fa != ba.sender.name or each.again_at is None:
                 incoming.append(each)
             elif ba.status is Code.ACCEPTED and each.information is not None:
                 # the old agent counts from when it heard of it, which was before now
                 incoming.append(each._replace(again_at=None, until=now + self._settings.hand_off * MS))
             # else it has nothing to hand off
         entry = entry._replace(incoming=tuple(incoming))
-        apply = applied(entry.nai, ba.seq, before, entry.contributions)
-        effects: list[Effect] = [apply] if apply is not None else []
+        effects: list[Effect] = []
+        if len(incoming) < len(before.incoming):
+            apply = applied(entry.nai, ba.seq, before.contributions, entry.contributions)
+            effects += [apply] if apply is not None else []
         registration = entry.registration
         if registration is None or registration.stage is not Stage.OLD_AGENTS:
             return entry, effects
@@ -359,13 +361,14 @@ class Fa:
         registration, outgoing, incoming = entry.registration, entry.outgoing, entry.incoming
         if registration is None and outgoing is None and not incoming:
             return entry.expires
-        times = [entry.expires] if entry.serving is not None else []
+        times = [each.until if each.again_at is None else min(each.until, each.again_at) for each in incoming]
+        if entry.serving is not None:
+            times.append(entry.expires)
         if registration is not None:
             times.append(registration.deadline)
         if outgoing is not None:
             times.append(outgoing.until)
-        times += [each.until if each.again_at is None else min(each.until, each.again_at) for each in incoming]
-        return min(times)
+        return min(times) if len(times) > 1 else times[0]
 
     # what is set here
 

@@ -80,5 +80,5 @@ def applied(  # noqa: PLR0913 - the parts of an Apply
     new, old = change(before, after)
     if not new and not old:
         return None
-    ready = tuple(each for each in prepared if each in new)
+    ready = tuple([each for each in prepared if each in new])
     return Apply(nai, seq, new, old, prepared=ready, initiate=initiate, wait=wait)

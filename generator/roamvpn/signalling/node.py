@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from roamvpn.tables.gateway_state import GatewayState
 
 
+# half the time of a named tuple's own constructor, for what nearly every event asks for
+_new = tuple.__new__
+
+
 class Node:
     """One gateway or AAA server. An event costs what its user's entry costs, however many there are."""
 
@@ -49,7 +53,7 @@ class Node:
             else:
                 table[key] = entry
             if machine.durable:
-                effects.insert(0, Store(role, key, entry))
+                effects.insert(0, _new(Store, (role, key, entry)))
         for effect in effects:
             if type(effect) is Apply:
                 self._apply(effect)
@@ -59,7 +63,7 @@ class Node:
             at = armed.get(key)
             if deadline is not None and (at is None or deadline < at):
                 armed[key] = deadline
-                effects.append(Wake(role, key, deadline))
+                effects.append(_new(Wake, (role, key, deadline)))
         return effects
 
     def restore(self, role: NodeRole, entries: Iterable[tuple[str, Any]]) -> list[Effect]:
