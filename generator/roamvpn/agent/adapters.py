@@ -24,13 +24,12 @@ _STATUS = {
 """Acct-Status-Type (RFC 2866 section 5.1) by name or number. Accounting-On and -Off are about no user."""
 _NUMBER = re.compile(r"[0-9]{1,10}\Z")
 _LEASES = {
-    "lease4_select": EventType.REGISTER,
-    "lease4_renew": EventType.REFRESH,
-    "lease4_release": EventType.DEREGISTER,
-    "lease4_expire": EventType.DEREGISTER,
-    "lease4_decline": EventType.DEREGISTER,
+    "committed": EventType.REGISTER,
+    "release": EventType.DEREGISTER,
+    "expire": EventType.DEREGISTER,
+    "decline": EventType.DEREGISTER,
 }
-"""Kea's hook points that are about one lease."""
+"""What happens to a lease. To renew it is to commit it again, and to register again is to refresh."""
 _RANKS = {EventType.DEREGISTER: 0, EventType.REGISTER: 1, EventType.REFRESH: 2}
 """Within one second the old session ends before the new one begins."""
 
@@ -93,8 +92,8 @@ def from_radius(raw: bytes, here: Here) -> Event:
 def from_kea(raw: bytes, here: Here) -> Event:
     """What `kea-run-script` posts of one lease; the user is the one whose home address was leased.
 
-    `{"hook": "lease4_select", "address": …, "hwaddr": …, "client_id": …, "lifetime_s": …, "at": …, "nonce": …}`, `at`
-    in nanoseconds. Raises InputError.
+    `{"hook": "committed", "address": …, "hwaddr": …, "client_id": …, "lifetime_s": …, "at": …}`, `at` in nanoseconds of
+    Unix time. Raises InputError.
     """
     lease = {name: _first(value) for name, value in _object(raw, "kea").items()}
     kind = _LEASES.get(lease.get("hook", ""))
@@ -113,7 +112,7 @@ def from_kea(raw: bytes, here: Here) -> Event:
     client = lease.get("client_id") or lease.get("hwaddr") or ""
     lifetime = lease.get("lifetime_s", "")
     fields = {
-        "event_id": _event_id("kea", [kind.value, at, address, client, lease.get("nonce", "")]),
+        "event_id": _event_id("kea", [kind.value, at, address, client]),
         "type": kind,
         "nai": nai,
         "home_addr": address,

@@ -7,7 +7,8 @@
 | `POST /v1/kea` | one lease, as `kea-run-script` posts it |
 
 202 accepted, 200 a duplicate, 409 stale or another event's id, 413 too large, 422 not an event of this gateway; 429 and
-503 say in Retry-After when to try again, and that nothing was kept.
+503 say in Retry-After when to try again, and that nothing was kept. RADIUS is told what rlm_rest understands: 204, with
+no attributes to set, for what is kept; 503 for whatever must be sent again.
 """
 
 from __future__ import annotations
@@ -104,9 +105,18 @@ def _handler(intake: Intake, form: Form) -> Handler:
             raise web.HTTPRequestTimeout from None
         except web.HTTPRequestEntityTooLarge:
             return _response(intake.too_large(form))
-        return _response(await intake.take(form, raw))
+        reply = await intake.take(form, raw)
+        return _for_radius(reply) if form is Form.RADIUS else _response(reply)
 
     return handle
+
+
+def _for_radius(reply: Reply) -> web.Response:
+    if reply.status < 300:
+        # attributes in a body would be put into the accounting response
+        return web.Response(status=204)
+    # rlm_rest takes 429 for a request that is wrong for ever
+    return _response(reply._replace(status=503) if reply.status == 429 else reply)
 
 
 def _response(reply: Reply) -> web.Response:
