@@ -70,6 +70,14 @@ class Raised(NamedTuple):
     text: str
 
 
+class _Queued(NamedTuple):
+    """An event that waits; `kept` is told when what follows from it outlives a restart."""
+
+    role: NodeRole
+    event: Event
+    kept: Callable[[], None] | None
+
+
 class Runtime:
     """One node at work. All methods but `start` and `stop` are called from the loop's thread and return at once."""
 
@@ -97,7 +105,7 @@ class Runtime:
         self._open = store
         self._store: SessionStore | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._queue: deque[tuple[NodeRole, Event]] = deque()
+        self._queue: deque[_Queued] = deque()
         self._work: asyncio.Event = asyncio.Event()
         self._idle: asyncio.Event = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
@@ -140,10 +148,18 @@ class Runtime:
         """Wait until nothing is queued."""
         await self._idle.wait()
 
+    @property
+    def waiting(self) -> int:
+        """How many events are queued."""
+        return len(self._queue)
+
     # what comes in
 
-    def receive(self, role: NodeRole, event: Event) -> bool:
-        """An event for one role; False if it was refused because too many wait."""
+    def receive(self, role: NodeRole, event: Event, kept: Callable[[], None] | None = None) -> bool:
+        """An event for one role; False if it was refused because too many wait.
+
+        `kept` is called when the event was handled and what follows from it is on the disk.
+        """
         kind = type(event)
         name = NAMES.get(kind)
         if len(self._queue) >= MAX_QUEUE and name is not None:
@@ -154,7 +170,7 @@ class Runtime:
             self.metrics.received.labels(name).inc()
         if kind is RegReq and role is NodeRole.FA:
             self._note(event)  # type: ignore[arg-type] # a request
-        self._queue.append((role, event))
+        self._queue.append(_Queued(role, event, kept))
         self._idle.clear()
         self._work.set()
         return True
@@ -177,19 +193,21 @@ class Runtime:
                 return
 
     async def _batch(self) -> None:
-        handled: list[tuple[NodeRole, list[Effect]]] = []
+        handled: list[tuple[_Queued, list[Effect]]] = []
         stores: list[Store] = []
         now = self._clock.now()
         while self._queue and len(handled) < BATCH:
-            role, event = self._queue.popleft()
-            effects = self._step(role, event, now)
+            queued = self._queue.popleft()
+            effects = self._step(queued.role, queued.event, now)
             stores += [effect for effect in effects if type(effect) is Store]
-            handled.append((role, effects))
+            handled.append((queued, effects))
         self.metrics.queue.set(len(self._queue))
         if stores and self._store is not None:
             await self._save(stores)
-        for role, effects in handled:
-            self._carry_out(role, effects)
+        for queued, effects in handled:
+            if queued.kept is not None:
+                queued.kept()
+            self._carry_out(queued.role, effects)
 
     def _step(self, role: NodeRole, event: Event, now: int) -> list[Effect]:
         try:
