@@ -76,10 +76,10 @@ def entered(namespace: str) -> Iterator[None]:
 
 def build(mobiles: dict[str, tuple[str, str]]) -> None:
     """Make everything; `mobiles` gives each user's foreign agent and home address."""
-    _namespace("internet")
+    namespace("internet")
     batch("internet", "ip", ["link add br0 type bridge", "link set br0 up"])
     for index, (name, (address, access)) in enumerate(GATEWAYS.items()):
-        _namespace(name)
+        namespace(name)
         run("ip", "link", "add", f"w{index}", "netns", "internet", "type", "veth", "peer", "name", "wan", "netns", name)
         batch("internet", "ip", [f"link set w{index} master br0", f"link set w{index} up"])
         batch(
@@ -114,7 +114,8 @@ def _ordinary_routes(mobiles: dict[str, tuple[str, str]]) -> None:
         batch(name, "ip", lines)
 
 
-def _namespace(name: str) -> None:
+def namespace(name: str) -> None:
+    """Make one, with nothing in it but `lo`."""
     run("ip", "netns", "add", name)
     # neighbour discovery and router solicitations of IPv6 would stand in every capture
     inside(name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
@@ -122,7 +123,7 @@ def _namespace(name: str) -> None:
 
 
 def _host(name: str, gateway: str, address: str, router: str) -> None:
-    _namespace(name)
+    namespace(name)
     run("ip", "link", "add", f"h-{name}", "netns", gateway, "type", "veth", "peer", "name", "e0", "netns", name)
     batch(gateway, "ip", [f"link set h-{name} master lan", f"link set h-{name} up"])
     lines = [f"addr add {address} dev e0", "link set e0 up", f"route add default via {router} dev e0 onlink"]
