@@ -5,7 +5,7 @@ No keys, SPIs, classes, destinations or commands: what a user gets is decided by
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
@@ -60,7 +60,8 @@ class Event(Frozen):
     section 5.7), so sources that have none make it of the time: see `identification`.
     """
 
-    v: Literal[1]
+    # no Literal: true is equal to 1
+    v: Annotated[int, Field(strict=True, ge=1, le=1)]
     event_id: EventId
     type: EventType
     agent: Name
