@@ -118,24 +118,25 @@ class DiameterCodec:
         """The answer to a request that does not hold."""
         return refusal(request, self._origin, error)
 
-    def asked(self, request: bytes) -> Asked:
+    def asked(self, request: bytes, reader: Reader | None = None) -> Asked:
         """What the answer will need; of a request that has been decoded."""
-        reader = a.Reader(request, self._vendor)
+        reader = reader or a.Reader(request, self._vendor)
         return Asked(f.peek_header(request), reader.copies(a.SESSION_ID, 1), reader.copies(a.PROXY_INFO, _MAX_PROXIES))
 
     # from bytes
 
-    def decode(self, raw: bytes) -> DiameterMessage:
-        """The message; raises DiameterError for whatever does not hold.
+    def decode(self, raw: bytes, reader: Reader | None = None) -> DiameterMessage:
+        """The message; `reader` are its AVPs, where they are read already.
 
-        An answer with the E bit, or with a result that machines do not know, is such an error with that result.
+        Raises DiameterError for whatever does not hold. An answer with the E bit, or with a result that machines do
+        not know, is such an error with that result.
         """
         header = f.read_header(raw)
         if header.application != APPLICATION:
             raise DiameterError(f.APPLICATION_UNSUPPORTED, f"application {header.application}")
         if header.command not in (AA_MOBILE_NODE, HOME_AGENT_MIP):
             raise DiameterError(f.COMMAND_UNSUPPORTED, f"command {header.command}")
-        reader = a.Reader(raw, self._vendor)
+        reader = reader or a.Reader(raw, self._vendor)
         if not header.is_request:
             result = reader.one(a.RESULT_CODE)
             if header.is_error or result not in _RESULTS:

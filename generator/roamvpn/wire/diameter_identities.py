@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Identities:
-    """Names to identities and back. Names are unique in a network; realms are lower case, as identities have no case."""
+    """Names, which are unique in a network, to identities and back. Realms are lower case: identities have no case."""
 
     def __init__(self, network: Network) -> None:
         self._realms: dict[str, str] = {}
@@ -33,9 +33,9 @@ class Identities:
         """Whether there is a node of that name."""
         return name in self._realms
 
-    def node(self, identity: str) -> str:
-        """The name of a gateway or an AAA server; raises KeyError."""
-        return self._names[identity]
+    def is_node(self, identity: str) -> bool:
+        """Whether it is the identity of a gateway or an AAA server."""
+        return identity in self._names
 
     def gateway(self, identity: str) -> str:
         """The name of a gateway; raises KeyError."""

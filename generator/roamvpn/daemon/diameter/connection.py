@@ -72,8 +72,8 @@ class Connection(asyncio.Protocol):
         """Our requests that wait for an answer, by hop-by-hop identifier."""
         self.inbound = 0
         """The peer's requests that wait for ours."""
-        self.done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Set to the reason once it is closed."""
+        self.done = asyncio.Event()
+        """Set once it is closed."""
         self._owner = owner
         self._codec = codec
         self._application = application
@@ -108,6 +108,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Octets of the peer's; whole messages are handled, the rest is kept for so long."""
+        if self.state not in (State.WAITS, State.OPEN):
+            return
         self._heard = self._loop.time()
         buffer = self._buffer
         buffer += data
@@ -143,10 +145,23 @@ class Connection(asyncio.Protocol):
         self._buffer.clear()
         reason = f"lost ({type(error).__name__})" if error is not None else self._reason
         self._owner.closed(self, reason)
-        if not self.done.done():
-            self.done.set_result(reason)
+        self.done.set()
 
     # what others call
+
+    def itself(self) -> Connection:
+        """For asyncio, which wants something that makes protocols."""
+        return self
+
+    def never(self, reason: str) -> None:
+        """It came to nothing: TLS failed, nobody was there."""
+        self._reason = reason
+        self.connection_lost(None)
+
+    @property
+    def stood(self) -> bool:
+        """Whether it ever came to talking."""
+        return self._transport is not None
 
     @property
     def peer(self) -> str:
@@ -198,7 +213,7 @@ class Connection(asyncio.Protocol):
             self._send(f.with_ids(self._codec.disconnect_request(), self.identifier(), self._identifier()))
             self._reason = "disconnected"
             timer = self._loop.call_later(self._limits.disconnect, self.close, "disconnected, without an answer")
-            await self.done
+            await self.done.wait()
             timer.cancel()
         else:
             self.close("not needed any more")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from roamvpn.daemon.config import AbsolutePath, Port
 from roamvpn.tables.base import Frozen
 from roamvpn.tables.problems import RoamvpnError
+from roamvpn.wire.diameter_avps import ENTERPRISE
 from roamvpn.wire.diameter_base import host_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 PORT, TLS_PORT = 3868, 5658
 
@@ -76,10 +73,6 @@ class TlsFiles(Frozen):
             raise RoamvpnError(f"TLS: {_reason(error)} ({files})") from None
         return context
 
-    def missing(self) -> Iterable[str]:
-        """Files that are not there."""
-        return [each for each in (self.certificate, self.key, self.ca, self.crl) if each and not Path(each).is_file()]
-
 
 class Limits(NamedTuple):
     """How patient a node is, in seconds, and how much it takes, in octets."""
@@ -103,8 +96,37 @@ class Limits(NamedTuple):
     """What a peer may leave unread before it is cut off."""
     connections: int = 256
     """Inbound connections, of which those of known peers take one each."""
+    answer: float = 60.0
+    """A peer's request that has no answer after so long is forgotten."""
     pending: int = 20_000
     """Requests of one peer that wait for answers, and of ours that wait for its."""
+
+
+class DiameterConfig(Frozen):
+    """The part of a daemon's configuration that is about Diameter."""
+
+    peers: tuple[PeerConfig, ...]
+    listen: tuple[Listen, ...] = ()
+    tls: TlsFiles | None = None
+    vendor: int = Field(default=ENTERPRISE, strict=True, ge=1, le=0xFFFFFFFF)
+    watchdog: float = Field(default=Limits().watchdog, ge=0.05, le=3600)
+    """Seconds; less than 6 is for tests (RFC 3539 section 3.4.1)."""
+    timeout: float = Field(default=8.0, ge=0.1, le=300)
+    """Seconds to wait for an answer."""
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        names = [peer.identity for peer in self.peers]
+        if len(set(names)) != len(names):
+            raise ValueError("a peer stands twice")
+        wants = any(peer.tls for peer in self.peers) or any(each.tls for each in self.listen)
+        if wants and self.tls is None:
+            raise ValueError("tls is missing: peers and listeners use it unless they say `tls: false`")
+        return self
+
+    def limits(self) -> Limits:
+        """With this patience."""
+        return Limits(watchdog=self.watchdog)
 
 
 def _no_password() -> str:
