@@ -42,13 +42,12 @@ class VpnInformation(NamedTuple):
 
     def for_foreign_agent(self) -> VpnInformation:
         """Without what lies beyond the home agent: a foreign agent never sees those keys (C12)."""
-        return self._replace(segments=tuple(s for s in self.segments if s.kind is not SegmentKind.ENTERPRISE))
+        return self._replace(segments=tuple([s for s in self.segments if s.kind is not SegmentKind.ENTERPRISE]))
 
     def in_domain(self, domain: str) -> VpnInformation:
         """Root keys become those of a visited domain, for its AAAF."""
-        return self._replace(
-            segments=tuple(with_keys(s, domain_key(s.keys, domain)) if s.keys else s for s in self.segments)
-        )
+        segments = [with_keys(s, domain_key(s.keys, domain)) if s.keys else s for s in self.segments]
+        return self._replace(segments=tuple(segments))
 
     def on_leg(self) -> VpnInformation:
         """Keys of a domain become those of the legs from its foreign agent, for that agent."""

@@ -25,9 +25,9 @@ def _replacer(kind: type[tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
     make = tuple.__new__
 
     def _replace(self: tuple[Any, ...], /, **changes: object) -> tuple[Any, ...]:
-        row = list(self)
-        for name, value in changes.items():
-            row[places[name]] = value
+        row = [*self]
+        for name in changes:
+            row[places[name]] = changes[name]
         return make(kind, row)
 
     return _replace
