@@ -17,29 +17,30 @@ class Directory:
     def __init__(self, network: Network) -> None:
         self._gateways = network.gateways
         servers: dict[str, str] = {}
-        self._home: dict[str, str] = {}
+        self._home: dict[str, Address] = {}
         for name, server in sorted(network.aaa_servers.items()):
             # where a domain has both kinds, its foreign agents talk to the foreign one
             if server.role == "foreign" or server.domain not in servers:
                 servers[server.domain] = name
             if server.role == "home":
-                self._home.setdefault(network.domains[server.domain].realm, name)
+                self._home.setdefault(network.domains[server.domain].realm, Address(NodeRole.AAAH, name))
         self._aaa = {
-            name: servers[gateway.domain] for name, gateway in network.gateways.items() if gateway.domain in servers
+            name: Address(NodeRole.AAAF, servers[gateway.domain])
+            for name, gateway in network.gateways.items()
+            if gateway.domain in servers
         }
 
     def aaa_of(self, foreign_agent: str, nai: str) -> Address | None:
         """Where a foreign agent sends its AMR: its domain's AAA server, else the user's own; None if there is none."""
         home = self.aaah_of(nai)
         server = self._aaa.get(foreign_agent)
-        if server is None or (home is not None and server == home.name):
+        if server is None or (home is not None and server.name == home.name):
             return home
-        return Address(NodeRole.AAAF, server)
+        return server
 
     def aaah_of(self, nai: str) -> Address | None:
         """The AAAH of the NAI's realm."""
-        name = self._home.get(nai.rpartition("@")[2])
-        return Address(NodeRole.AAAH, name) if name is not None else None
+        return self._home.get(nai.rpartition("@")[2])
 
     def is_foreign_agent(self, name: str) -> bool:
         """Whether a gateway of that name is a foreign agent."""

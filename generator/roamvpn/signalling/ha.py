@@ -111,18 +111,17 @@ class Ha:
         held = request.held
         if entry is None or known is None or held is None:
             return entry, [self._refused(request, None, Code.HA_UNSPECIFIED)]
-        same = InstanceId.of(known)
         # S213 care-of address unchanged?
         if agent == known.foreign_agent:
-            if held != same:
+            if held != InstanceId.of(known):
                 return entry, [self._refused(request, None, Code.HA_UNSPECIFIED)]
             return self._bind(entry, request, None, known, now)
-        # G26: an old agent that is not the session's is not honoured
-        moving = same._replace(generation=known.generation + 1)
-        if request.old_fa != known.foreign_agent or held != moving:
-            return entry, [self._refused(request, None, Code.HA_UNSPECIFIED)]
         # S214 only where the old care-of address stands (G2)
-        return self._bind(entry, request, None, known.moved(agent, moving.generation), now)
+        moved = known.moved(agent, known.generation + 1)
+        # G26: an old agent that is not the session's is not honoured
+        if request.old_fa != known.foreign_agent or held != InstanceId.of(moved):
+            return entry, [self._refused(request, None, Code.HA_UNSPECIFIED)]
+        return self._bind(entry, request, None, moved, now)
 
     def _bind(
         self, entry: Binding, request: RegReq, aaah: str | None, information: VpnInformation, now: int
@@ -144,7 +143,7 @@ class Ha:
         due = [post for post in posts if post.seq == request.seq]
         wanted = [(segment.profile_number, segment.far) for segment in information.dynamic if not segment.empty]
         held = tuple([each for each in entry.grants if (each.profile_number, each.pcn) in wanted])
-        grants = self._granted(held, due, expires, now)
+        grants = self._granted(held, due, expires, now) if due else held
         stays = known is not None and known.foreign_agent == information.foreign_agent
         since = entry.since if stays else request.seq
         bound = Binding(entry.nai, request.seq, since, information, expires, left, posts, grants, deferred, legs)
@@ -163,14 +162,17 @@ class Ha:
         """
         known = entry.information
         served = known is not None and request.answered >= entry.since
-        left = () if served else tuple(each for each in entry.left if each.until > now)
+        left = () if served else tuple([each for each in entry.left if each.until > now])
         if known is not None and known.foreign_agent != agent:
             left = (*left, Left(known.foreign_agent, entry.expires))
-        return tuple(each for each in dict.fromkeys(left) if each.foreign_agent != agent)
+        return tuple([each for each in dict.fromkeys(left) if each.foreign_agent != agent])
 
     def _posts(
         self, entry: Binding, request: RegReq, aaah: str | None, information: VpnInformation, now: int
     ) -> tuple[Post, ...]:
+        dynamic = information.dynamic
+        if not dynamic and not entry.posts:
+            return ()
         until = now + min(request.lifetime, self._settings.max_lifetime) * MS
         ready = aaah is None and self._settings.prepares
         before = entry.information
@@ -179,7 +181,7 @@ class Ha:
         outstanding = [post.profile_number for post in entry.posts]
         again_at = now + self._settings.pause(0)
         posts, numbers = [], []
-        for segment in information.dynamic:
+        for segment in dynamic:
             number = segment.profile_number
             numbers.append(number)
             was = known.get(number)
@@ -256,7 +258,7 @@ class Ha:
 
     def _ba(self, entry: Binding, ba: Ba) -> tuple[Binding, list[Effect]]:
         key = (ba.profile_number, ba.seq)
-        posts = tuple(post for post in entry.posts if (post.profile_number, post.seq) != key)
+        posts = tuple([post for post in entry.posts if (post.profile_number, post.seq) != key])
         if len(posts) == len(entry.posts):
             return entry, []
         entry = entry._replace(posts=posts)
@@ -378,6 +380,6 @@ class Ha:
         near = [segment for segment in information.segments if segment.kind is SegmentKind.ENTERPRISE]
         far = [segment for segment in information.segments if segment.kind is SegmentKind.ACCESS and not segment.empty]
         return (
-            *(legs.near_end(segment, generation, segment.keys, agent) for segment in near),
-            *(legs.far_end(segment, generation, legs.leg_keys(segment, generation)) for segment in far),
+            *[legs.near_end(segment, generation, segment.keys, agent) for segment in near],
+            *[legs.far_end(segment, generation, legs.leg_keys(segment, generation)) for segment in far],
         )

@@ -124,6 +124,7 @@ class RegReq(NamedTuple):
     packet: bytes = b""
 
 
+@replaced_often
 class RegRep(NamedTuple):
     """Registration reply. From the home agent it names the old foreign agents that are to be told (C13).
 
