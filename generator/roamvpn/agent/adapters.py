@@ -5,8 +5,10 @@ Pure functions. The same input gives the same event, byte for byte, so that what
 
 from __future__ import annotations
 
+import calendar
 import json
 import re
+import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +25,8 @@ _STATUS = {
 }
 """Acct-Status-Type (RFC 2866 section 5.1) by name or number. Accounting-On and -Off are about no user."""
 _NUMBER = re.compile(r"[0-9]{1,10}\Z")
+_DATE = re.compile(r"([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([A-Z0-9+-]{2,6})\Z")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LEASES = {
     "committed": EventType.REGISTER,
     "release": EventType.DEREGISTER,
@@ -57,23 +61,22 @@ def from_radius(raw: bytes, here: Here) -> Event:
     """
     packet = {name.lower(): _first(value) for name, value in _object(raw, "radius").items()}
     kind = _STATUS.get(packet.get("acct-status-type", "").lower())
-    at = packet.get("event-timestamp", "")
+    at = _seconds(packet.get("event-timestamp", ""))
     session = packet.get("acct-session-id", "")
     problems = []
     if kind is None:
         problems.append(_problem("radius", "Acct-Status-Type", packet, "is not Start, Interim-Update or Stop"))
-    if not _NUMBER.match(at):
-        problems.append(_problem("radius", "Event-Timestamp", packet, "is needed, in seconds: let preprocess set it"))
+    if at is None:
+        problems.append(_problem("radius", "Event-Timestamp", packet, "is needed, as FreeRADIUS's preprocess sets it"))
     if not session:
         problems.append(_problem("radius", "Acct-Session-Id", packet, "is needed"))
-    if kind is None or problems:
+    if kind is None or at is None or problems:
         raise InputError(problems)
     rank = _RANKS[kind]
     if kind is EventType.DEREGISTER and packet.get("acct-session-time") == "0":
         # it ended in the second in which it began
         rank = 3
-    seconds = int(at)
-    told = [session, kind.value, at, *(packet.get(name, "") for name in ("user-name", "framed-ip-address"))]
+    told = [session, kind.value, str(at), *(packet.get(name, "") for name in ("user-name", "framed-ip-address"))]
     fields = {
         "event_id": _event_id("radius", told),
         "type": kind,
@@ -81,8 +84,8 @@ def from_radius(raw: bytes, here: Here) -> Event:
         "home_addr": packet.get("framed-ip-address"),
         # access servers count sessions each for itself
         "session_id": _digest([session, packet.get("nas-identifier", ""), packet.get("nas-ip-address", "")]),
-        "seq": identification(seconds, rank),
-        "observed_at": seconds,
+        "seq": identification(at, rank),
+        "observed_at": at,
         "source": EventSource.RADIUS,
         "evidence": _evidence({"nas": packet.get("nas-identifier") or packet.get("nas-ip-address")}),
     }
@@ -163,6 +166,24 @@ def from_vici(message: Mapping[str, object], connections: frozenset[str], at: in
 def _completed(fields: Mapping[str, object], kind: EventType, here: Here) -> Event:
     lifetime = 0 if kind is EventType.DEREGISTER else here.lifetime
     return event_of({"v": 1, "agent": here.gateway, "access_gw": here.gateway, "lifetime_s": lifetime, **fields})
+
+
+def _seconds(text: str) -> int | None:
+    """Unix seconds from a date as FreeRADIUS prints it: in the zone of this machine, on which it runs too."""
+    if _NUMBER.match(text):
+        return int(text)
+    match = _DATE.match(text)
+    if match is None or match[1] not in _MONTHS:
+        return None
+    day, year, hour, minute, second = map(int, match.group(2, 3, 4, 5, 6))
+    parts = (year, _MONTHS.index(match[1]) + 1, day, hour, minute, second, 0, 0)
+    try:
+        if match[7] in {"UTC", "GMT"}:
+            return calendar.timegm((*parts, 0))
+        return int(time.mktime((*parts, time.tzname.index(match[7]))))
+    except (OverflowError, ValueError):
+        # no such zone here, or no such day anywhere
+        return None
 
 
 def _object(raw: bytes, source: str) -> dict[str, object]:

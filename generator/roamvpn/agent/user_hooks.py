@@ -147,23 +147,18 @@ class UserHooks:
 
     async def _run(self, path: Path, change: _Change) -> None:
         log = self._log.bind(hook=path.name, event_name=change.event)
+        starting = asyncio.create_task(self._started(path, change))
         try:
-            transport, told = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Output(self._limits.output),
-                str(path),
-                change.event,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=change.environment,
-                cwd="/",
-                # a group of its own, so that children of the script go with it
-                start_new_session=True,
-            )
+            transport, told = await asyncio.shield(starting)
         except OSError as error:
             self._count("failed")
             log.warning("hook cannot run", error=error.strerror)
             return
+        except asyncio.CancelledError:
+            # cut short it would leave the children of the script behind
+            with suppress(OSError):
+                await _end(*await starting)
+            raise
         try:
             async with asyncio.timeout(self._limits.timeout):
                 await told.exited.wait()
@@ -179,12 +174,21 @@ class UserHooks:
             self._count("failed" if code else "ok")
             (log.warning if code else log.info)("hook ran", code=code, output=told.text)
         finally:
-            if transport.get_returncode() is None:
-                # not reaped yet, so its number, which is the group's, cannot be another's
-                with suppress(ProcessLookupError):
-                    os.killpg(transport.get_pid(), signal.SIGKILL)
-                await told.exited.wait()
-            transport.close()
+            await _end(transport, told)
+
+    async def _started(self, path: Path, change: _Change) -> tuple[asyncio.SubprocessTransport, _Output]:
+        return await asyncio.get_running_loop().subprocess_exec(
+            lambda: _Output(self._limits.output),
+            str(path),
+            change.event,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=change.environment,
+            cwd="/",
+            # a group of its own, so that children of the script go with it
+            start_new_session=True,
+        )
 
     def _count(self, result: str) -> None:
         if self._ran is not None:
@@ -217,6 +221,16 @@ class _Output(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         """It has ended, and is reaped."""
         self.exited.set()
+
+
+async def _end(transport: asyncio.SubprocessTransport, told: _Output) -> None:
+    """Close it; kill it where it still runs."""
+    if transport.get_returncode() is None:
+        # not reaped yet, so its number, which is the group's, cannot be another's
+        with suppress(ProcessLookupError):
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+        await told.exited.wait()
+    transport.close()
 
 
 def _clean(value: str) -> str:
