@@ -27,7 +27,7 @@ class Listener:
         self,
         listen: Listen,
         connection: Callable[[], Connection],
-        context: ssl.SSLContext | None,
+        context: Callable[[], ssl.SSLContext | None],
         limits: Limits,
         log: FilteringBoundLogger,
     ) -> None:
@@ -86,7 +86,8 @@ class Listener:
             task.add_done_callback(self._greeting.discard)
 
     async def _greet(self, taken: socket.socket, address: str) -> None:
-        loop, context = asyncio.get_running_loop(), self._context
+        loop = asyncio.get_running_loop()
+        context = self._context() if self._listen.tls else None
         connection = self._connection()
         timeout = self._limits.handshake if context is not None else None
         try:

@@ -71,6 +71,7 @@ class DiameterNode:
         self._listen = tuple(listen)
         self._codec = BaseCodec(self.identity, realm.lower(), APPLICATION, vendor, int(time.time()))
         self._seen = Duplicates()
+        self._contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
         self._under_way: dict[Request, float] = {}
         self._open: dict[str, Connection] = {}
         self._changed = asyncio.Event()
@@ -88,16 +89,21 @@ class DiameterNode:
 
     async def start(self) -> None:
         """Listen, and connect to the peers that have an address; raises RoamvpnError, OSError."""
-        server = self._context(server=True, wanted=any(each.tls for each in self._listen))
-        client = self._context(server=False, wanted=any(peer.tls and peer.host for peer in self._peers.values()))
+        self.renew()
         for listen in self._listen:
-            listener = Listener(listen, self._inbound, server if listen.tls else None, self._limits, self._log)
+            listener = Listener(listen, self._inbound, self._server_context, self._limits, self._log)
             await listener.start()
             self._listeners.append(listener)
         for peer in self._peers.values():
             if peer.host is not None:
-                keeper = self._keep(peer, client if peer.tls else None)
-                self._keepers.append(asyncio.create_task(keeper, name=f"peer {peer.identity}"))
+                self._keepers.append(asyncio.create_task(self._keep(peer), name=f"peer {peer.identity}"))
+
+    def renew(self) -> None:
+        """Read the TLS files again, for connections to come; raises RoamvpnError, and then those of before hold."""
+        if self._tls is not None:
+            self._contexts = (self._tls.context(server=True), self._tls.context(server=False))
+        elif any(each.tls for each in self._listen) or any(peer.tls for peer in self._peers.values()):
+            raise RoamvpnError("peers are to talk TLS, and there are no files for it")
 
     async def stop(self) -> None:
         """Take no more, tell the peers, let go (section 5.4)."""
@@ -135,12 +141,8 @@ class DiameterNode:
             self._changed.clear()
             await self._changed.wait()
 
-    def _context(self, *, server: bool, wanted: bool) -> ssl.SSLContext | None:
-        if not wanted:
-            return None
-        if self._tls is None:
-            raise RoamvpnError("peers are to talk TLS, and there are no files for it")
-        return self._tls.context(server=server)
+    def _server_context(self) -> ssl.SSLContext | None:
+        return self._contexts[0] if self._contexts is not None else None
 
     # connections
 
@@ -152,7 +154,7 @@ class DiameterNode:
         self._connections.add(connection)
         return connection
 
-    async def _keep(self, peer: PeerConfig, context: ssl.SSLContext | None) -> None:
+    async def _keep(self, peer: PeerConfig) -> None:
         """Connect, and again when it is lost, with pauses that double."""
         loop, limits = asyncio.get_running_loop(), self._limits
         pause = limits.first_pause
@@ -161,11 +163,11 @@ class DiameterNode:
                 # it came to us in the meantime
                 await self.disconnected(peer.identity)
             connection = self._connection(peer.identity)
-            secure = context is not None
+            secure = peer.tls and self._contexts is not None
             connecting = loop.create_connection(
                 connection.itself,
                 *peer.address,
-                ssl=context,
+                ssl=self._contexts[1] if secure and self._contexts is not None else None,
                 server_hostname=peer.identity if secure else None,
                 ssl_handshake_timeout=limits.handshake if secure else None,
             )
