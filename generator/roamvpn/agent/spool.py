@@ -44,6 +44,8 @@ _KIND = Kind(
 _BATCH = 512
 _PAGE = 256
 _PRUNE_EVERY = 60
+_CONFIRM_WITHIN = 0.2
+"""Seconds that a confirmation waits for an offer to be written with."""
 
 
 class Outcome(Word):
@@ -120,6 +122,8 @@ class Spool:
         self._thread = ThreadPoolExecutor(1, "spool")
         self._offers: deque[_Offer] = deque()
         self._confirmed: list[int] = []
+        self._confirm_now = False
+        self._timer: asyncio.TimerHandle | None = None
         self._pruned_at = 0
         self._work = asyncio.Event()
         self._arrived = asyncio.Event()
@@ -168,6 +172,14 @@ class Spool:
     def confirm(self, number: int) -> None:
         """The event is carried out. Written with what is written next; lost in a crash, the event comes again."""
         self._confirmed.append(number)
+        if len(self._confirmed) >= _BATCH:
+            self._due()
+        elif self._timer is None:
+            # a sync of its own would make the next offer wait
+            self._timer = asyncio.get_running_loop().call_later(_CONFIRM_WITHIN, self._due)
+
+    def _due(self) -> None:
+        self._confirm_now = True
         self._work.set()
 
     async def close(self) -> None:
@@ -191,27 +203,17 @@ class Spool:
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        while not (self._closing and not self._offers and not self._confirmed):
-            if not self._offers and not self._confirmed:
-                self._work.clear()
-                await self._work.wait()
-                continue
+        while await self._something():
             offers = [self._offers.popleft() for _ in range(min(len(self._offers), _BATCH))]
-            confirmed, self._confirmed = self._confirmed, []
-            now = int(self._clock())
+            confirmed, self._confirmed, self._confirm_now = self._confirmed, [], False
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            events, now = [offer.event for offer in offers], int(self._clock())
             try:
-                outcomes = await loop.run_in_executor(
-                    self._thread, self._commit, [offer.event for offer in offers], confirmed, now
-                )
+                outcomes = await loop.run_in_executor(self._thread, self._commit, events, confirmed, now)
             except RoamvpnError as error:
-                self._log.error("spool cannot be written", error=str(error), offers=len(offers))
-                for offer in offers:
-                    if not offer.answer.done():
-                        offer.answer.set_exception(RoamvpnError(str(error)))
-                # what was confirmed is confirmed again with the next transaction, when something is offered
-                if not self._closing:
-                    self._confirmed = confirmed + self._confirmed
-                    await self._offered()
+                self._failed(offers, confirmed, error)
                 continue
             for offer, outcome in zip(offers, outcomes, strict=True):
                 # whoever asked may have gone; what he offered is kept all the same
@@ -220,10 +222,23 @@ class Spool:
             if Outcome.ACCEPTED in outcomes:
                 self._arrived.set()
 
-    async def _offered(self) -> None:
-        while not self._offers and not self._closing:
+    async def _something(self) -> bool:
+        """Wait until there is something to write; False at the end."""
+        while not self._offers and not (self._confirmed and (self._confirm_now or self._closing)):
+            if self._closing:
+                return False
             self._work.clear()
             await self._work.wait()
+        return True
+
+    def _failed(self, offers: list[_Offer], confirmed: list[int], error: RoamvpnError) -> None:
+        self._log.error("spool cannot be written", error=str(error), offers=len(offers))
+        for offer in offers:
+            if not offer.answer.done():
+                offer.answer.set_exception(RoamvpnError(str(error)))
+        if not self._closing:
+            # with the next offer: to try at once, and again, would help nobody
+            self._confirmed = confirmed + self._confirmed
 
     # in the thread
 
