@@ -30,8 +30,8 @@ def derived(site_key: bytes) -> Entropy:
 
     def expand(purpose: str, length: int) -> bytes:
         info = b"roamvpn key\x00" + purpose.encode()
-        block = hmac.digest(site_key, info + b"\x01", "sha256")
-        stream, counter = block, 2
+        stream = block = hmac.digest(site_key, info + b"\x01", "sha256")
+        counter = 2
         while len(stream) < length:
             block = hmac.digest(site_key, block + info + bytes([counter]), "sha256")
             stream, counter = stream + block, counter + 1
@@ -71,19 +71,20 @@ class KeyGenerator:
 
 def domain_key(root: ProfileKeys, domain: str) -> ProfileKeys:
     """What the AAAF of a visited domain may know: enough for the domain's own foreign agents."""
-    return ProfileKeys(psk=_expand(root, f"domain {domain}"))
+    return _expand(root, f"domain {domain}")
 
 
 def leg_key(domain: ProfileKeys, near: str, far: str, generation: int) -> ProfileKeys:
     """The PSK of one leg between two gateways, the same for both its ends."""
-    return ProfileKeys(psk=_expand(domain, f"leg {near} {far} {generation}"))
+    return _expand(domain, f"leg {near} {far} {generation}")
 
 
-def _expand(key: ProfileKeys, label: str) -> Secret:
-    """One block of HKDF-Expand (RFC 5869 section 2.3) with SHA-256."""
-    if key.psk is None:
+def _expand(key: ProfileKeys, label: str) -> ProfileKeys:
+    """One block of HKDF-Expand (RFC 5869 section 2.3) with SHA-256, as a PSK."""
+    psk = key.psk
+    if psk is None:
         raise ValueError("a key of the hierarchy is a psk")
-    return Secret(hmac.digest(key.psk, f"roamvpn {label}\x01".encode(), "sha256"))
+    return ProfileKeys(Secret(hmac.digest(psk, f"roamvpn {label}\x01".encode(), "sha256")))
 
 
 def fingerprint(key: bytes, value: bytes) -> str:

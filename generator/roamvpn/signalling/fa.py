@@ -52,6 +52,7 @@ class Fa:
         self._directory = surroundings.directory
         self._legs = surroundings.legs
         self._settings = surroundings.settings
+        self._prepares = surroundings.settings.prepares
         self._hand_offs = HandOffs(surroundings, entropy)
         self._handlers: dict[type, Callable[[Visitor, Any, int], tuple[Visitor, list[Effect]]]] = {
             RegReq: self._request,
@@ -138,9 +139,9 @@ class Fa:
         effects: list[Effect] = []
         legs: tuple[Contribution, ...] = ()
         prepared: tuple[Contribution, ...] = ()
-        if self._settings.prepares and fresh != entry.serving:
+        if self._prepares and fresh != entry.serving:
             legs = self._compiled(fresh)
-            prepared = tuple(each for each in legs if each not in entry.legs)
+            prepared = tuple([each for each in legs if each not in entry.legs])
             if prepared:
                 effects.append(Apply(entry.nai, request.seq, prepare=prepared))
         asked = request._replace(care_of=self._name, held=InstanceId.of(fresh))
@@ -190,7 +191,7 @@ class Fa:
             # G25: back while the hand-off tunnel stands: that goes first
             entry = Visitor(entry.nai, seq, fresh, expires, told, None, incoming, legs)
         # who has prepared is waited for: then the others, who learn last, bring the associations up
-        initiate = not (told.local and settings.prepares)
+        initiate = not (told.local and self._prepares)
         after = entry.contributions
         apply = applied(entry.nai, seq, before, after, prepared, initiate=initiate, wait=True)
         return (entry, [apply]) if apply is not None else self._tell(entry, told, now)

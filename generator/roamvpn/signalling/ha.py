@@ -52,6 +52,7 @@ class Ha:
         self._here = Address(NodeRole.HA, surroundings.name)
         self._legs = surroundings.legs
         self._settings = surroundings.settings
+        self._prepares = surroundings.settings.prepares
 
     def handle(self, entry: Binding | None, event: Event, now: int) -> tuple[Binding | None, list[Effect]]:
         """S205 to S212: AAA messages carry a registration request, which is then handled like a direct one."""
@@ -135,7 +136,7 @@ class Ha:
         posts = self._posts(entry, request, aaah, information, now)
         # S216: the gateway's state; what the foreign agent has prepared can be brought up from here
         local = aaah is None
-        apply = applied(entry.nai, request.seq, entry.legs, legs, initiate=local and settings.prepares)
+        apply = applied(entry.nai, request.seq, entry.legs, legs, initiate=local and self._prepares)
         effects: list[Effect] = [apply] if apply is not None else []
         old_fas = tuple([each.foreign_agent for each in left])
         deferred = Deferred(request, aaah, old_fas, now + settings.ba_timeout * MS)
@@ -174,7 +175,7 @@ class Ha:
         if not dynamic and not entry.posts:
             return ()
         until = now + min(request.lifetime, self._settings.max_lifetime) * MS
-        ready = aaah is None and self._settings.prepares
+        ready = aaah is None and self._prepares
         before = entry.information
         known = {segment.profile_number: segment for segment in before.dynamic} if before is not None else {}
         same_generation = before is not None and before.generation == information.generation

@@ -81,4 +81,4 @@ def applied(  # noqa: PLR0913 - the parts of an Apply
     if not new and not old:
         return None
     ready = tuple([each for each in prepared if each in new])
-    return Apply(nai, seq, new, old, prepared=ready, initiate=initiate, wait=wait)
+    return _new(Apply, (nai, seq, new, old, (), ready, (), initiate, wait))

@@ -26,8 +26,8 @@ def _replacer(kind: type[tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
 
     def _replace(self: tuple[Any, ...], /, **changes: object) -> tuple[Any, ...]:
         row = [*self]
-        for name in changes:
-            row[places[name]] = changes[name]
+        for name, value in changes.items():
+            row[places[name]] = value
         return make(kind, row)
 
     return _replace
