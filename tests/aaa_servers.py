@@ -63,11 +63,13 @@ def daemon(directory: Path, name: str, peers: list[PeerConfig], **more: Any) -> 
 class Agent:
     """A gateway that speaks Diameter: what it receives can be awaited."""
 
-    def __init__(self, name: str, role: NodeRole, *peers: PeerConfig, tls: TlsFiles | None = None) -> None:
+    def __init__(
+        self, name: str, role: NodeRole, *peers: PeerConfig, tls: TlsFiles | None = None, host: str = HOST
+    ) -> None:
         self.name, self.role = name, role
         self.received: asyncio.Queue[Any] = asyncio.Queue()
         self.metrics = Metrics(name)
-        config = DiameterConfig(peers=peers, listen=(Listen(host=HOST, port=0, tls=tls is not None),), tls=tls)
+        config = DiameterConfig(peers=peers, listen=(Listen(host=host, port=0, tls=tls is not None),), tls=tls)
         self.transport = DiameterTransport(
             NETWORK, name, [role], config, self.receive, log=logger(node=name), metrics=self.metrics, limits=QUICK
         )
@@ -113,8 +115,8 @@ class ForeignAgent(Agent):
 class HomeAgent(Agent):
     """Says yes to every HAR, unless it is told to be quiet; keeps what it was asked."""
 
-    def __init__(self, *peers: PeerConfig, tls: TlsFiles | None = None) -> None:
-        super().__init__("ha31", NodeRole.HA, *peers, tls=tls)
+    def __init__(self, *peers: PeerConfig, tls: TlsFiles | None = None, host: str = HOST) -> None:
+        super().__init__("ha31", NodeRole.HA, *peers, tls=tls, host=host)
         self.quiet = False
         self.packet = b""
         self.old_fas: tuple[str, ...] = ()
