@@ -71,8 +71,17 @@ def _batch(generation: Path, name: str, tool: str) -> list[Command]:
 
 def _unit(path: Path, name: str, kind: str, wanted: Wanted) -> None:
     try:
-        tree = swanctl.load(path.read_text(encoding="utf-8"))
-    except (swanctl.SwanctlError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise GatewayError("read", f"{name}: {error}") from None
+    parse(text, name, kind, wanted)
+
+
+def parse(text: str, name: str, kind: str, wanted: Wanted) -> None:
+    """Add to `wanted` what the text of one file of `peers`, `secrets` or `legs` asks for; raises as `read` does."""
+    try:
+        tree = swanctl.load(text)
+    except swanctl.SwanctlError as error:
         raise GatewayError("read", f"{name}: {error}") from None
     unknown = set(tree) - {"connections", "secrets", "roamvpn"}
     if unknown:

@@ -1,0 +1,409 @@
+"""The applier: brings charon and the kernel of this gateway to what signalling asks for.
+
+A change that is submitted alters at once what shall be; a task for each user brings him there. So a burst comes to one
+change, and what fails is tried again until it stands or is no longer wanted. Source: design.md section 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from roamvpn.agent.carry import Carrier, Hooks, Spent, Superseded
+from roamvpn.agent.charon import Charon
+from roamvpn.agent.kernel import Kernel
+from roamvpn.agent.material import Workshop, leaning
+from roamvpn.agent.peers import Peers
+from roamvpn.agent.plan import Key, Part, Want
+from roamvpn.agent.reconcile import Reconciler
+from roamvpn.agent.user import Limits, Outcome, Timing, User, Waiter
+from roamvpn.gateway.errors import GatewayError
+from roamvpn.policy.compile import add, remove
+from roamvpn.policy.naming import peer_name
+from roamvpn.signalling.effects import Order
+from roamvpn.tables.gateway_state import BASE, GatewayState
+from roamvpn.tables.problems import RoamvpnError
+from roamvpn.tables.types import Security, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from roamvpn.agent.material import LegMaterial, PeerMaterial
+    from roamvpn.agent.plan import Verb
+    from roamvpn.policy.legs import Contribution
+    from roamvpn.render.artefacts import Renderer
+    from roamvpn.signalling.effects import Apply
+    from roamvpn.tables.gateway_state import Leg
+    from roamvpn.tables.network import Network
+    from roamvpn.tables.secrets import ProfileKeys
+
+_WAITERS_OF_ONE = 256
+_MODULUS = 1 << 128
+
+
+class Applier:
+    """One gateway's. Everything runs in one event loop; `start` before the first change, `close` at the end."""
+
+    def __init__(  # noqa: PLR0913 - the gateway, its tools, and who hears of what happens
+        self,
+        gateway: str,
+        network: Network,
+        renderer: Renderer,
+        *,
+        vici: str,
+        credentials: Path,
+        order: Order = Order.MAKE_BEFORE_BREAK,
+        limits: Limits | None = None,
+        alarm: Callable[[str, str, str], None] = lambda _nai, _object, _reason: None,
+        ended: Callable[[Outcome], None] = lambda _outcome: None,
+        trace: Callable[[str, Verb], None] = lambda _nai, _verb: None,
+    ) -> None:
+        """`alarm` is told NAI, object and reason of what does not work; `ended` each change that has come to its end."""
+        self.limits = limits or Limits()
+        self.state = GatewayState(gateway)
+        self.generation = 0
+        self.users: dict[str, User] = {}
+        self.kernel = Kernel()
+        self.workshop = Workshop(gateway, network, renderer, credentials)
+        self.charon = Charon(vici, self._raised, self._lost, self._back)
+        self.peers = Peers(self.charon, self.kernel, self._peer_up, partial(alarm, ""))
+        hooks = Hooks(self._loaded, self._done, self._peer, self._unused, trace)
+        self.carrier = Carrier(self.charon, self.kernel, self.peers, order, self.limits, hooks)
+        self._alarm = alarm
+        self._ended = ended
+        self._owners: dict[str, str] = {}
+        self._pending = 0
+        self._sum = 0
+        self._background: set[asyncio.Task[None]] = set()
+        self._reconciler = Reconciler(self, network)
+
+    async def start(self, state: GatewayState) -> int:
+        """Listen to charon and bring everything to `state`; returns how many stray objects were removed.
+
+        Raises:
+            GatewayError: kernel or charon cannot be asked.
+        """
+        self.charon.start()
+        async with asyncio.timeout(self.limits.retry_last):
+            await self.charon.present.wait()
+        return await self.reconcile(state)
+
+    async def close(self) -> None:
+        """Stop; what stands stays."""
+        for user in self.users.values():
+            if user.retry is not None:
+                user.retry.cancel()
+        tasks = [user.task for user in self.users.values() if user.task is not None]
+        tasks += [task for user in self.users.values() for task in user.tries.values()]
+        tasks += self._background
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.carrier.drained()
+        await self.peers.close()
+        await self.charon.close()
+
+    # what is asked for
+
+    def submit(self, effect: Apply, loaded: Callable[[], None], done: Callable[[bool], None]) -> None:
+        """Carry out a change.
+
+        `loaded` is called once connections and secrets are in charon; `done` once packets take the new way, or with
+        False where that failed: then `loaded` may never have been called. Calls for one user come in the order of his
+        changes, and never from within.
+        """
+        user = self._user(effect.nai)
+        for contribution in effect.set:
+            self._add(user, contribution)
+        for contribution in effect.delete:
+            self._remove(user, contribution)
+        for contribution in (*effect.withdrawn, *effect.set):
+            if contribution in user.prepared:
+                user.prepared.remove(contribution)
+        user.prepared += effect.prepare
+        user.initiate |= effect.initiate
+        user.attempts = 0
+        if self._pending >= self.limits.pending or len(user.waiters) >= _WAITERS_OF_ONE:
+            self._alarm(effect.nai, "applier", "too many changes wait to be heard of")
+            asyncio.get_running_loop().call_soon(done, False)  # noqa: FBT003 - the answer
+        else:
+            self._pending += 1
+            user.waiters.append(Waiter(effect, loaded, done, time.monotonic()))
+        self.wish(user)
+
+    async def reconcile(self, state: GatewayState) -> int:
+        """Find what stands and bring it to `state`, from the node's store; returns how many strays were removed.
+
+        Only what sessions own is touched. Users are brought there in the background: see `settled`.
+        Raises GatewayError.
+        """
+        self._wanted_anew(state)
+        return await self._reconciler.run()
+
+    async def drift(self) -> list[dict[str, str]]:
+        """What is not as it shall be: object, state (missing, changed, foreign, down). Changes nothing."""
+        return await self._reconciler.drift()
+
+    async def settled(self) -> None:
+        """Wait until nobody is on his way, and old associations are closed. A retry that is due later is not waited for."""
+        while tasks := [user.task for user in self.users.values() if user.task is not None] + [*self._background]:
+            await asyncio.wait(tasks)
+        await self.carrier.drained()
+
+    @property
+    def digest(self) -> str:
+        """Of everything that sessions shall have here; equal for equal legs, whatever came before."""
+        return f"{self._sum:032x}"
+
+    def wish(self, user: User) -> None:
+        """Bring a user to what he shall have."""
+        user.version += 1
+        user.wake.set()
+        if user.retry is not None:
+            user.retry.cancel()
+            user.retry = None
+        if user.task is None:
+            user.task = asyncio.create_task(self._run(user))
+
+    def want(self, user: User) -> Want:
+        """What a user shall have, as parts. Raises GatewayError or RenderError for what cannot be rendered."""
+        made: dict[object, LegMaterial] = {}
+        parts = [self._leg(user, self.state.legs[name], self.state.secrets.get(name), made) for name in user.legs]
+        parts += [leaning(name) for name in sorted(user.shared)]
+        prepared = [
+            self._leg(user, each.leg, each.keys if each.peer is None else None, made)
+            if each.leg is not None
+            else leaning(each.peer.name)
+            for each in user.prepared
+            if each.leg is not None or each.peer is not None
+        ]
+        user.made = made
+        return Want(tuple(parts), tuple(prepared))
+
+    def _leg(self, user: User, leg: Leg, keys: ProfileKeys | None, made: dict[object, LegMaterial]) -> Part:
+        own = leg.share is Share.OWN and leg.security is not Security.ENCAPSULATION
+        name = None if own else peer_name(leg.security, leg.peer)
+        peer = name if name is not None and self._session_peer(name) else None
+        # the text of a shared leg holds no key, whoever has it
+        known = (leg, keys if own else None, peer)
+        material = user.made.get(known) or self.workshop.leg(leg, keys if own else None, peer)
+        made[known] = material
+        if material.part.key is not None:
+            user.material[material.part.key] = material
+            self._owners[material.part.key.name] = user.nai
+        return material.part
+
+    def user_of(self, nai: str) -> User:
+        """The user, who may be new."""
+        return self._user(nai)
+
+    # desired state, as a node keeps it
+
+    def _wanted_anew(self, state: GatewayState) -> None:
+        self.state = state.copy()
+        self._sum = 0
+        for user in self.users.values():
+            user.legs.clear()
+            user.prepared.clear()
+            user.shared.clear()
+        for leg in self.state.legs.values():
+            self._user(leg.nai).legs[leg.name] = None
+            self._count(leg, self.state.secrets.get(leg.name), 1)
+
+    def _add(self, user: User, contribution: Contribution) -> None:
+        leg = contribution.leg
+        if leg is not None and leg.name in self.state.legs:
+            self._count(self.state.legs[leg.name], self.state.secrets.get(leg.name), -1)
+        add(self.state, contribution)
+        if leg is not None:
+            user.legs[leg.name] = None
+            self._count(leg, self.state.secrets.get(leg.name), 1)
+        elif contribution.peer is not None and contribution.peer.owner != BASE:
+            user.shared.append(contribution.peer.name)
+
+    def _remove(self, user: User, contribution: Contribution) -> None:
+        leg, peer = contribution.leg, contribution.peer
+        before = self.state.legs.get(leg.name) if leg is not None else None
+        keys = self.state.secrets.get(leg.name) if leg is not None else None
+        if peer is None or peer.name in self.state.references:
+            remove(self.state, contribution)
+        elif leg is not None:
+            remove(self.state, contribution._replace(peer=None))
+        if leg is not None and before is not None and leg.name not in self.state.legs:
+            user.legs.pop(leg.name, None)
+            self._count(before, keys, -1)
+        elif leg is None and peer is not None and peer.name in user.shared:
+            user.shared.remove(peer.name)
+
+    def _count(self, leg: Leg, keys: ProfileKeys | None, sign: int) -> None:
+        secret = b"".join(key or b"" for key in keys) if keys is not None else b""
+        whole = blake2b(leg.digest().encode() + secret, digest_size=16).digest()
+        self._sum = (self._sum + sign * int.from_bytes(whole, "big")) % _MODULUS
+
+    def _session_peer(self, name: str) -> bool:
+        peer = self.state.peers.get(name)
+        return peer is None or peer.owner != BASE
+
+    def _user(self, nai: str) -> User:
+        user = self.users.get(nai)
+        if user is None:
+            user = self.users[nai] = User(nai)
+        return user
+
+    # a user's task
+
+    async def _run(self, user: User) -> None:
+        version = -1
+        while version != user.version:
+            version = user.version
+            reason = ""
+            try:
+                want = self.want(user)
+                await self.carrier.converge(user, want)
+                await self.carrier.release()
+                reason = self._incomplete(user, want)
+            except Superseded:
+                continue
+            except (GatewayError, RoamvpnError) as error:
+                reason = str(error)
+            except Exception as error:  # noqa: BLE001 - one user's trouble is not the others'
+                reason = f"{type(error).__name__}"
+            if reason and version == user.version:
+                self._failed(user, reason)
+        user.task = None
+        if user.idle:
+            self.users.pop(user.nai, None)
+
+    def _incomplete(self, user: User, want: Want) -> str:
+        """Why a user who came to rest must be looked at again; nothing where all is well."""
+        if self.carrier.worth(user, want):
+            return "; ".join(sorted(user.wrong.values())) or "not all of it is up"
+        user.attempts = 0
+        user.initiate = False
+        user.wrong.clear()
+        self._tidy(user)
+        return ""
+
+    def _tidy(self, user: User) -> None:
+        user.keys = {key for key in user.keys if key in user.material or self.charon.up(key)}
+        names = {key.name for key in user.keys}
+        for key in [key for key in user.material if key not in user.keys]:
+            del user.material[key]
+            if key.name not in names:
+                self._owners.pop(key.name, None)
+        user.tried &= names
+
+    def _failed(self, user: User, reason: str) -> None:
+        waiters, user.waiters = user.waiters, []
+        for waiter in waiters:
+            self._answer(user, waiter, reason, Spent())
+        if user.attempts == 0:
+            self._alarm(user.nai, "session", reason)
+        user.begun.clear()
+        pause = min(self.limits.retry_first * 2 ** min(user.attempts, 16), self.limits.retry_last)
+        user.attempts += 1
+        user.retry = asyncio.get_running_loop().call_later(pause, self._again, user)
+
+    def _again(self, user: User) -> None:
+        user.retry = None
+        self.wish(user)
+
+    def _loaded(self, user: User) -> None:
+        for waiter in user.waiters:
+            if not waiter.told:
+                waiter.told = True
+                self._tell(user, waiter.loaded)
+
+    def _done(self, user: User, reason: str, spent: Spent) -> None:
+        waiters, user.waiters = user.waiters, []
+        if waiters:
+            self.generation += 1
+        for waiter in waiters:
+            self._answer(user, waiter, reason, spent)
+
+    def _answer(self, user: User, waiter: Waiter, reason: str, spent: Spent) -> None:
+        self._pending -= 1
+        self._tell(user, partial(waiter.done, not reason))
+        timing = Timing(time.monotonic() - waiter.at, spent.charon, spent.ike, spent.kernel)
+        outcome = Outcome(user.nai, waiter.apply.seq, not reason, reason, self.generation, self.digest, timing)
+        self._tell(user, partial(self._ended, outcome))
+
+    def _tell(self, user: User, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001 - whoever listens must not stop what is under way
+            self._alarm(user.nai, "listener", type(error).__name__)
+
+    # what charon tells
+
+    def _raised(self, key: Key) -> None:
+        user = self._owner(key)
+        if user is None:
+            self.peers.raised(key)
+            return
+        user.wake.set()
+        if user.task is None:
+            # it came later than its deadline, or is the decoding half of a hand-off: unload it, switch
+            self.wish(user)
+
+    def _lost(self, key: Key) -> None:
+        user = self._owner(key)
+        if user is None:
+            self.peers.lost(key)
+        elif key in user.keys and user.task is None:
+            self.wish(user)
+
+    def _back(self) -> None:
+        """A charon is there, maybe another one: whatever it lacks is loaded again."""
+        self._spawn(self._reload())
+
+    async def _reload(self) -> None:
+        with suppress(GatewayError):
+            await self.peers.reload()
+        for user in list(self.users.values()):
+            self.wish(user)
+
+    def _peer_up(self, name: str) -> None:
+        for user in self.users.values():
+            if name in user.peers:
+                user.wake.set()
+                if user.task is None and user.attempts:
+                    self.wish(user)
+
+    def _owner(self, key: Key) -> User | None:
+        nai = self._owners.get(key.name)
+        return self.users.get(nai) if nai is not None else None
+
+    def _spawn(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type] # a coroutine
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # shared peers
+
+    def _peer(self, name: str) -> PeerMaterial:
+        peer = self.state.peers.get(name)
+        keys = self.state.secrets.get(name)
+        if peer is None:
+            for user in self.users.values():
+                for each in user.prepared:
+                    if each.peer is not None and each.peer.name == name:
+                        peer, keys = each.peer, each.keys
+        if peer is None:
+            raise GatewayError("plan", f"{name}: nobody has brought this peer")
+        return self.workshop.peer(peer, keys)
+
+    def _unused(self, name: str) -> bool:
+        return name not in self.state.peers and not any(
+            name in user.peers or any(each.peer is not None and each.peer.name == name for each in user.prepared)
+            for user in self.users.values()
+        )
+
+    def session_peers(self) -> Iterable[PeerMaterial]:
+        """What is shared with others by sessions, whoever they are."""
+        return [self._peer(name) for name, peer in sorted(self.state.peers.items()) if peer.owner != BASE]
