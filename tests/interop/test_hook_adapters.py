@@ -158,7 +158,7 @@ def run(
 ) -> None:
     async def main() -> None:
         async with hook(tmp_path, None, limits) as running:
-            runner = await serve(radius_app(running.intake, "freeradius", PASSWORD), ("127.0.0.1", 0))
+            runner = await serve(radius_app(running.intake, "radius", PASSWORD), ("127.0.0.1", 0))
             try:
                 with freeradius(tmp_path / "radius", runner.addresses[0][1]) as radius:
                     await steps(running, radius)

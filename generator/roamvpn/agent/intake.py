@@ -134,9 +134,9 @@ class Intake:
     def _reported(self, form: Form, event: Event | None, reply: Reply) -> Reply:
         if self._received is not None:
             self._received.labels(form=form, result=_word(reply)).inc()
-        told = {"form": str(form), "result": _word(reply)}
+        told: dict[str, object] = {"form": str(form), "result": _word(reply)}
         if event is not None:
-            told |= {"event_id": event.event_id, "type": str(event.type), "nai": event.nai}
+            told |= {"event_id": event.event_id, "type": str(event.type), "nai": event.nai, "evidence": event.evidence}
         if reply.outcome in {Outcome.ACCEPTED, Outcome.DUPLICATE}:
             self._log.info("event", **told)
         else:

@@ -154,11 +154,13 @@ def test_ids_and_users_are_forgotten_after_their_time(path: Path) -> None:
     async def steps(spool: Spool) -> None:
         nonlocal now
         await spool.offer(event(5))
-        now = NOW + 101
+        now = NOW + 99
+        assert await spool.offer(event(5)) is Outcome.DUPLICATE
+        now = NOW + 199
         assert await spool.offer(event(6, nai="bob@isp3.example")) is Outcome.ACCEPTED
         # the id is forgotten, the sequence is not
         assert await spool.offer(event(5)) is Outcome.STALE
-        now = NOW + 1001
+        now = NOW + 2001
         assert await spool.offer(event(7, nai="bob@isp3.example")) is Outcome.ACCEPTED
         assert await spool.offer(event(4)) is Outcome.ACCEPTED
 
