@@ -42,7 +42,8 @@ class VpnInformation(NamedTuple):
 
     def for_foreign_agent(self) -> VpnInformation:
         """Without what lies beyond the home agent: a foreign agent never sees those keys (C12)."""
-        return self._replace(segments=tuple([s for s in self.segments if s.kind is not SegmentKind.ENTERPRISE]))
+        segments = [segment for segment in self.segments if segment.kind is not SegmentKind.ENTERPRISE]
+        return self._replace(segments=tuple(segments)) if len(segments) < len(self.segments) else self
 
     def in_domain(self, domain: str) -> VpnInformation:
         """Root keys become those of a visited domain, for its AAAF."""
@@ -58,7 +59,8 @@ class VpnInformation(NamedTuple):
 
     def posted(self, profile_number: int) -> VpnInformation:
         """Only the one VPN that a binding update posts to its PCN (D10)."""
-        return self._replace(segments=tuple([s for s in self.dynamic if s.profile_number == profile_number]))
+        segments = [s for s in self.segments if s.kind is SegmentKind.DIRECT and s.profile_number == profile_number]
+        return self._replace(segments=tuple(segments)) if len(segments) < len(self.segments) else self
 
     @property
     def dynamic(self) -> tuple[Segment, ...]:
