@@ -93,17 +93,16 @@ class Aaah:
         if user is None or not self._directory.is_foreign_agent(amr.origin):
             return entry, [self._refusal(amr, Result.AUTHENTICATION_REJECTED)]
         entry = entry or HomeEntry(amr.nai, 0)
-        request = HomeRequest(amr, now + self._settings.request_timeout * MS)
+        deadline = now + self._settings.request_timeout * MS
         known = entry.information
         if not amr.request.lifetime:
-            return entry._replace(pending=request), [self._har(user.home_agent, amr, None)]
+            return entry._replace(pending=HomeRequest(amr, deadline)), [self._har(user.home_agent, amr, None)]
         if known is None or amr.request.update is not None:
             # C4, C11, S105: no cached session, or a service update
-            return entry._replace(pending=request), [Search(amr.nai, amr.seq)]
+            return entry._replace(pending=HomeRequest(amr, deadline)), [Search(amr.nai, amr.seq)]
         # C10: of what is cached only the foreign agent changes
         moved = known.moved(amr.origin, known.generation)
-        request = request._replace(information=moved)
-        return entry._replace(pending=request), [self._har(user.home_agent, amr, moved)]
+        return entry._replace(pending=HomeRequest(amr, deadline, moved)), [self._har(user.home_agent, amr, moved)]
 
     def _found(self, entry: HomeEntry, found: Found) -> tuple[HomeEntry | None, list[Effect]]:
         """S106 path determination and S107, S108 keys, for all hits."""

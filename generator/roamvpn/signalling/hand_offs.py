@@ -35,8 +35,8 @@ class HandOffs:
         """A copy of the profiles for each agent that was left: source GW the old, destination GW this one (E2.3)."""
         seq, until = registration.request.seq, now + registration.lifetime * MS
         again_at = now + self._settings.request_timeout * MS
-        kept = tuple(each for each in entry.incoming if each.old_fa not in registration.old_fas)
-        return (*kept, *(self.handed_off(fresh, old, seq, until, again_at) for old in registration.old_fas))
+        kept = [each for each in entry.incoming if each.old_fa not in registration.old_fas]
+        return (*kept, *[self.handed_off(fresh, old, seq, until, again_at) for old in registration.old_fas])
 
     def handed_off(self, fresh: VpnInformation, old: str, seq: int, until: int, again_at: int) -> Incoming:
         """The tunnel from one old agent, with a key of its own (G21)."""
@@ -53,12 +53,13 @@ class HandOffs:
 
     def sent(self, incoming: tuple[Incoming, ...], due: list[Incoming], now: int) -> tuple[Incoming, ...]:
         """Those that are `due` were told once more."""
-        return tuple(
+        told = [
             each._replace(attempts=each.attempts + 1, again_at=now + self._settings.pause(each.attempts))
             if each in due
             else each
             for each in incoming
-        )
+        ]
+        return tuple(told)
 
     def outgoing(self, bu: Bu, now: int) -> Outgoing | None:
         """The tunnel that a binding update asks for."""
