@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from roamvpn.agent.hook_server import radius_app, serve
 from roamvpn.agent.spool import Limits
 from tests.hooked import AGENT, Hook, hook
+from tests.namespaces import inside, namespace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -253,29 +254,6 @@ def test_what_cannot_be_kept_is_not_answered_so_that_it_comes_again(tmp_path: Pa
 
 
 # Kea
-
-
-@contextmanager
-def namespace() -> Iterator[int]:
-    """A network namespace, by the number of the process that holds it."""
-    holder = subprocess.Popen(
-        ["unshare", "-n", "sh", "-c", "ip link set lo up && echo up && exec cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert holder.stdout is not None
-    try:
-        assert holder.stdout.readline() == b"up\n"
-        yield holder.pid
-    finally:
-        holder.communicate()
-
-
-def inside(pid: int, *command: str) -> str:
-    """Run a command there; what it prints."""
-    return subprocess.run(
-        ["nsenter", "-t", str(pid), "-n", *command], check=True, capture_output=True, text=True, timeout=30
-    ).stdout
 
 
 class Kea(NamedTuple):

@@ -157,7 +157,7 @@ def request_of(
 
 
 def identification(seconds: int, fraction: int = 0) -> int:
-    """A `seq` made of the time, as NTP64 (RFC 5944 section 5.7.1): Unix seconds, and 32 bits of a second."""
+    """A `seq` made of the time, as NTP64 (RFC 5944 section 5.7.1): Unix seconds, and 32 bits of a second; to 2036."""
     return (seconds + _NTP_EPOCH) << 32 | fraction & 0xFFFFFFFF
 
 

@@ -144,8 +144,7 @@ def _bound(path: Path) -> socket.socket:
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise RoamvpnError(f"{path}: is there already, and no socket")
-        with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError):
-            probe.connect(str(path))
+        if _alive(path):
             raise RoamvpnError(f"{path}: another process listens there")
         path.unlink()
     bound = socket.socket(socket.AF_UNIX)
@@ -159,3 +158,16 @@ def _bound(path: Path) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def _alive(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:
+            # it has no time to answer
+            return True
+    return True

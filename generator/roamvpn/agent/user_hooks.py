@@ -20,7 +20,7 @@ import structlog
 from roamvpn.tables.problems import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from prometheus_client import Counter
@@ -130,13 +130,13 @@ class UserHooks:
             and os.access(self._directory / name, os.X_OK)
         ]
 
-    def _trusted(self, path: Path, kind: object) -> bool:
+    def _trusted(self, path: Path, kind: Callable[[int], bool]) -> bool:
         try:
             # links are not followed: what they lead to may change hands
             found = path.lstat()
         except OSError:
             return False
-        if callable(kind) and not kind(found.st_mode):
+        if not kind(found.st_mode):
             return False
         if found.st_uid != self._owner or found.st_mode & 0o022:
             self._count("ignored")

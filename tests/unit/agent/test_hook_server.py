@@ -21,6 +21,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roamvpn.agent import hook_server
 from roamvpn.agent.adapters import Here
 from roamvpn.agent.hook_server import app, radius_app, serve
 from roamvpn.agent.intake import Form, Intake
@@ -155,6 +156,17 @@ def test_broken_http_ends_that_connection_only(tmp_path: Path, raw: bytes) -> No
         assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
         writer.close()
         assert (await post(session, fields(1)))[0] == 202
+
+    run(tmp_path, steps)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def steps(running: Hook, _session: aiohttp.ClientSession) -> None:
+        monkeypatch.setattr(hook_server, "_READ_TIMEOUT", 0.01)
+        reader, writer = await asyncio.open_unix_connection(str(running.path))
+        writer.write(b'POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"v"')
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+        writer.close()
 
     run(tmp_path, steps)
 

@@ -239,7 +239,7 @@ def test_the_order_of_users_events_survives_a_crowd(path: Path) -> None:
 def test_a_disk_that_is_full_is_no_end(path: Path) -> None:
     async def steps(spool: Spool) -> None:
         await spool.offer(event(1))
-        (spooled,) = await take(spool, 1)
+        spool.confirm((await take(spool, 1))[0].id)
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (16 * 1024, limit[1]))
         try:
@@ -248,8 +248,9 @@ def test_a_disk_that_is_full_is_no_end(path: Path) -> None:
                 await asyncio.gather(*offers)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        spool.confirm(spooled.id)
         assert await spool.offer(event(300)) is Outcome.ACCEPTED
+        # and what could not be written as confirmed is now
+        assert spool.held == 1
 
     run(path, steps)
 
