@@ -1,0 +1,18 @@
+"""Who roams in the live lab, and what is checked, in this order."""
+
+from __future__ import annotations
+
+MOBILES = {
+    "alice": ("alice@isp3.example", "203.0.113.5"),
+    "frank": ("frank@isp3.example", "203.0.113.10"),
+}
+"""Name of the namespace: user and home address."""
+
+STEPS = (
+    "E1: a first registration sets both VPNs of a static destination",
+    "E2: a move within the domain loses no packet",
+    "E3: a move between domains loses no packet",
+    "E4: a first registration sets one VPN past the home agent",
+    "E5: a move within the domain loses no packet, past the home agent",
+    "E6: a move between domains loses no packet, past the home agent",
+)
