@@ -8,7 +8,8 @@ VPN information travels in AVPs of an enterprise, whose number is a setting; 324
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from diameter.message import constants as c
 from diameter.message.avp import (
@@ -44,82 +45,90 @@ ENTERPRISE = 32473
 
 
 class Identity(AvpOctetString):  # type: ignore[misc] # the library has no published types
-    """DiameterIdentity: a host name, ASCII, compared without case (RFC 6733 section 4.3.1)."""
-
-    @property
-    def value(self) -> str:
-        """In lower case; raises UnicodeDecodeError."""
-        return str(self.payload.decode("ascii")).lower()
-
-    @value.setter
-    def value(self, name: str) -> None:
-        self.payload = name.encode("ascii")
+    """DiameterIdentity: a host name, ASCII, compared without case (RFC 6733 section 4.3.1); octets to the library."""
 
 
-class Avp(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Avp:
     """What an AVP is. `ours`: its number is of the enterprise."""
 
     name: str
     code: int
     type: type[Any]
-    ours: bool = False
-    size: int | None = None
-    """Octets of a value of fixed size."""
-
-    def octets(self, value: Any) -> bytes:  # noqa: ANN401 - what the type takes
-        """The value as the AVP's payload."""
-        if self.size is not None:
-            # the two types of which there are most, without an object for each
-            return int(value).to_bytes(self.size)
-        if self.type is AvpOctetString:
-            return bytes(value)
-        holder = self.type(self.code)
-        holder.value = value
-        return bytes(holder.payload)
+    ours: bool
+    size: int | None
+    """Octets of a value of fixed size, which is a number."""
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+    key: int
+    """Tells it from those of others with the same number."""
 
 
-def _base(name: str, code: int, kind: type[Any]) -> Avp:
-    return Avp(name, code, kind, size=_SIZES.get(kind))
+def _avp(name: str, code: int, kind: type[Any], *, ours: bool = False) -> Avp:
+    encode, decode = _VALUES.get(kind, (_encoder(kind), _decoder(kind)))
+    return Avp(name, code, kind, ours, _SIZES.get(kind), encode, decode, code | (_OF_OURS if ours else 0))
 
 
 def _own(name: str, code: int, kind: type[Any]) -> Avp:
-    return Avp(name, code, kind, ours=True, size=_SIZES.get(kind))
+    return _avp(name, code, kind, ours=True)
 
 
+def _encoder(kind: type[Any]) -> Callable[[Any], bytes]:
+    def encode(value: Any) -> bytes:  # noqa: ANN401 - what the type takes
+        holder = kind(0)
+        holder.value = value
+        return bytes(holder.payload)
+
+    return encode
+
+
+def _decoder(kind: type[Any]) -> Callable[[bytes], Any]:
+    return lambda payload: kind(0, payload=payload).value
+
+
+_OF_OURS = 1 << 32
 _SIZES: dict[type[Any], int] = {AvpUnsigned32: 4, AvpUnsigned64: 8}
+# the types of which there are most go without an object of python-diameter's for each value
+_VALUES: dict[type[Any], tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {
+    AvpUnsigned32: (lambda value: value.to_bytes(4), int.from_bytes),
+    AvpUnsigned64: (lambda value: value.to_bytes(8), int.from_bytes),
+    AvpOctetString: (bytes, bytes),
+    AvpUtf8String: (str.encode, bytes.decode),
+    Identity: (lambda name: name.encode("ascii"), lambda payload: payload.decode("ascii").lower()),
+}
 _U32, _U64, _TEXT, _OCTETS, _GROUP = AvpUnsigned32, AvpUnsigned64, AvpUtf8String, AvpOctetString, AvpGrouped
 
 # the base protocol
-SESSION_ID = _base("Session-Id", c.AVP_SESSION_ID, _TEXT)
-USER_NAME = _base("User-Name", c.AVP_USER_NAME, _TEXT)
-ORIGIN_HOST = _base("Origin-Host", c.AVP_ORIGIN_HOST, Identity)
-ORIGIN_REALM = _base("Origin-Realm", c.AVP_ORIGIN_REALM, Identity)
-DESTINATION_HOST = _base("Destination-Host", c.AVP_DESTINATION_HOST, Identity)
-DESTINATION_REALM = _base("Destination-Realm", c.AVP_DESTINATION_REALM, Identity)
-ROUTE_RECORD = _base("Route-Record", c.AVP_ROUTE_RECORD, Identity)
-PROXY_INFO = _base("Proxy-Info", c.AVP_PROXY_INFO, _GROUP)
-RESULT_CODE = _base("Result-Code", c.AVP_RESULT_CODE, _U32)
-ERROR_MESSAGE = _base("Error-Message", c.AVP_ERROR_MESSAGE, _TEXT)
-FAILED_AVP = _base("Failed-AVP", c.AVP_FAILED_AVP, _GROUP)
-AUTH_APPLICATION_ID = _base("Auth-Application-Id", c.AVP_AUTH_APPLICATION_ID, _U32)
-ACCT_APPLICATION_ID = _base("Acct-Application-Id", c.AVP_ACCT_APPLICATION_ID, _U32)
-AUTH_SESSION_STATE = _base("Auth-Session-State", c.AVP_AUTH_SESSION_STATE, _U32)
-AUTHORIZATION_LIFETIME = _base("Authorization-Lifetime", c.AVP_AUTHORIZATION_LIFETIME, _U32)
-HOST_IP_ADDRESS = _base("Host-IP-Address", c.AVP_HOST_IP_ADDRESS, _OCTETS)
-VENDOR_ID = _base("Vendor-Id", c.AVP_VENDOR_ID, _U32)
-PRODUCT_NAME = _base("Product-Name", c.AVP_PRODUCT_NAME, _TEXT)
-SUPPORTED_VENDOR_ID = _base("Supported-Vendor-Id", c.AVP_SUPPORTED_VENDOR_ID, _U32)
-VENDOR_SPECIFIC_APPLICATION_ID = _base("Vendor-Specific-Application-Id", c.AVP_VENDOR_SPECIFIC_APPLICATION_ID, _GROUP)
-ORIGIN_STATE_ID = _base("Origin-State-Id", c.AVP_ORIGIN_STATE_ID, _U32)
-DISCONNECT_CAUSE = _base("Disconnect-Cause", c.AVP_DISCONNECT_CAUSE, _U32)
+SESSION_ID = _avp("Session-Id", c.AVP_SESSION_ID, _TEXT)
+USER_NAME = _avp("User-Name", c.AVP_USER_NAME, _TEXT)
+ORIGIN_HOST = _avp("Origin-Host", c.AVP_ORIGIN_HOST, Identity)
+ORIGIN_REALM = _avp("Origin-Realm", c.AVP_ORIGIN_REALM, Identity)
+DESTINATION_HOST = _avp("Destination-Host", c.AVP_DESTINATION_HOST, Identity)
+DESTINATION_REALM = _avp("Destination-Realm", c.AVP_DESTINATION_REALM, Identity)
+ROUTE_RECORD = _avp("Route-Record", c.AVP_ROUTE_RECORD, Identity)
+PROXY_INFO = _avp("Proxy-Info", c.AVP_PROXY_INFO, _GROUP)
+RESULT_CODE = _avp("Result-Code", c.AVP_RESULT_CODE, _U32)
+ERROR_MESSAGE = _avp("Error-Message", c.AVP_ERROR_MESSAGE, _TEXT)
+FAILED_AVP = _avp("Failed-AVP", c.AVP_FAILED_AVP, _GROUP)
+AUTH_APPLICATION_ID = _avp("Auth-Application-Id", c.AVP_AUTH_APPLICATION_ID, _U32)
+ACCT_APPLICATION_ID = _avp("Acct-Application-Id", c.AVP_ACCT_APPLICATION_ID, _U32)
+AUTH_SESSION_STATE = _avp("Auth-Session-State", c.AVP_AUTH_SESSION_STATE, _U32)
+AUTHORIZATION_LIFETIME = _avp("Authorization-Lifetime", c.AVP_AUTHORIZATION_LIFETIME, _U32)
+HOST_IP_ADDRESS = _avp("Host-IP-Address", c.AVP_HOST_IP_ADDRESS, _OCTETS)
+VENDOR_ID = _avp("Vendor-Id", c.AVP_VENDOR_ID, _U32)
+PRODUCT_NAME = _avp("Product-Name", c.AVP_PRODUCT_NAME, _TEXT)
+SUPPORTED_VENDOR_ID = _avp("Supported-Vendor-Id", c.AVP_SUPPORTED_VENDOR_ID, _U32)
+VENDOR_SPECIFIC_APPLICATION_ID = _avp("Vendor-Specific-Application-Id", c.AVP_VENDOR_SPECIFIC_APPLICATION_ID, _GROUP)
+ORIGIN_STATE_ID = _avp("Origin-State-Id", c.AVP_ORIGIN_STATE_ID, _U32)
+DISCONNECT_CAUSE = _avp("Disconnect-Cause", c.AVP_DISCONNECT_CAUSE, _U32)
 
 # Mobile IPv4
-MIP_REG_REQUEST = _base("MIP-Reg-Request", c.AVP_MIP_REG_REQUEST, _OCTETS)
-MIP_REG_REPLY = _base("MIP-Reg-Reply", c.AVP_MIP_REG_REPLY, _OCTETS)
-MIP_MOBILE_NODE_ADDRESS = _base("MIP-Mobile-Node-Address", c.AVP_MIP_MOBILE_NODE_ADDRESS, AvpAddress)
-MIP_FEATURE_VECTOR = _base("MIP-Feature-Vector", c.AVP_MIP_FEATURE_VECTOR, _U32)
-MIP_ORIGINATING_FOREIGN_AAA = _base("MIP-Originating-Foreign-AAA", c.AVP_MIP_ORIGINATING_FOREIGN_AAA, _GROUP)
-MIP_HOME_AGENT_HOST = _base("MIP-Home-Agent-Host", c.AVP_MIP_HOME_AGENT_HOST, _GROUP)
+MIP_REG_REQUEST = _avp("MIP-Reg-Request", c.AVP_MIP_REG_REQUEST, _OCTETS)
+MIP_REG_REPLY = _avp("MIP-Reg-Reply", c.AVP_MIP_REG_REPLY, _OCTETS)
+MIP_MOBILE_NODE_ADDRESS = _avp("MIP-Mobile-Node-Address", c.AVP_MIP_MOBILE_NODE_ADDRESS, AvpAddress)
+MIP_FEATURE_VECTOR = _avp("MIP-Feature-Vector", c.AVP_MIP_FEATURE_VECTOR, _U32)
+MIP_ORIGINATING_FOREIGN_AAA = _avp("MIP-Originating-Foreign-AAA", c.AVP_MIP_ORIGINATING_FOREIGN_AAA, _GROUP)
+MIP_HOME_AGENT_HOST = _avp("MIP-Home-Agent-Host", c.AVP_MIP_HOME_AGENT_HOST, _GROUP)
 
 # the enterprise's: a registration
 SEQUENCE = _own("Registration-Sequence", 1, _U64)
@@ -163,8 +172,7 @@ DOWN_AUTHENTICATION_KEY = _own("Down-Authentication-Key", 50, _OCTETS)
 
 _ALL = [each for each in tuple(globals().values()) if isinstance(each, Avp)]
 OURS = tuple(each for each in _ALL if each.ours)
-_OURS = {each.code: each for each in OURS}
-_BASE = {each.code: each for each in _ALL if not each.ours}
+_OURS = frozenset(each.code for each in OURS)
 # what a receiver of these commands knows though it has no use for it: RFC 6733 section 4.5, RFC 4004 section 7
 _UNDERSTOOD = frozenset({*range(257, 300), *range(318, 349), 1, 25, 27, 33, 44, 50, 55, 363, 367, 480, 483, 485})
 
@@ -178,18 +186,29 @@ def teach(vendor: int = ENTERPRISE) -> None:
 class Writer:
     """Gathers AVPs of one level."""
 
-    __slots__ = ("_parts", "_vendor")
+    __slots__ = ("_heads", "_parts", "_vendor")
 
-    def __init__(self, vendor: int) -> None:
+    def __init__(self, vendor: int, heads: dict[int, bytes] | None = None) -> None:
+        """`heads` are those of numbers, which are always the same; groups share them with what they are in."""
         self._parts: list[bytes] = []
         self._vendor = vendor
+        self._heads = heads if heads is not None else _HEADS.setdefault(vendor, {})
 
     def add(self, kind: Avp, value: Any) -> Writer:  # noqa: ANN401 - what the type takes
         """One AVP; None adds none."""
-        if value is not None:
-            payload = value.payload() if isinstance(value, Writer) else kind.octets(value)
+        if value is None:
+            return self
+        if kind.size is not None:
+            head = self._heads.get(kind.key)
+            if head is None:
+                vendor = self._vendor if kind.ours else 0
+                head = pack_avp(kind.code, bytes(kind.size), vendor=vendor, mandatory=not vendor)[: -kind.size]
+                self._heads[kind.key] = head
+            self._parts.append(head + value.to_bytes(kind.size))
+        else:
+            payload = value.payload() if type(value) is Writer else kind.encode(value)
             vendor = self._vendor if kind.ours else 0
-            self._parts.append(pack_avp(kind.code, payload, vendor=vendor, mandatory=not kind.ours))
+            self._parts.append(pack_avp(kind.code, payload, vendor=vendor, mandatory=not vendor))
         return self
 
     def all(self, kind: Avp, values: Iterable[Any]) -> Writer:
@@ -205,7 +224,7 @@ class Writer:
 
     def group(self) -> Writer:
         """For the AVPs of a grouped one."""
-        return Writer(self._vendor)
+        return Writer(self._vendor, self._heads)
 
     def payload(self) -> bytes:
         """All of them."""
@@ -220,13 +239,21 @@ class Reader:
     def __init__(self, raw: bytes, vendor: int, start: int = HEADER, end: int | None = None) -> None:
         """Checks the structure, and that nothing mandatory is unknown (5001)."""
         self._raw, self._vendor = raw, vendor
-        self._found: dict[tuple[int, bool], list[RawAvp]] = {}
+        found: dict[int, list[RawAvp]] = {}
+        self._found = found
         for each in walk(raw, start, end):
-            ours = each.vendor == vendor
-            if ours and each.code in _OURS:
-                self._found.setdefault((each.code, True), []).append(each)
-            elif not each.vendor and each.code in _UNDERSTOOD:
-                self._found.setdefault((each.code, False), []).append(each)
+            code, whose = each.code, each.vendor
+            if not whose and code in _UNDERSTOOD:
+                key = code
+            elif whose == vendor and code in _OURS:
+                key = code | _OF_OURS
+            else:
+                key = -1
+            if key >= 0:
+                if key in found:
+                    found[key].append(each)
+                else:
+                    found[key] = [each]
             elif each.is_mandatory:
                 raise DiameterError(
                     AVP_UNSUPPORTED, f"unknown mandatory AVP {each.vendor}/{each.code}", self._copy(each)
@@ -280,7 +307,7 @@ class Reader:
         return DiameterError(MISSING_AVP, f"{kind.name} is missing", example)
 
     def _rows(self, kind: Avp) -> list[RawAvp]:
-        return self._found.get((kind.code, kind.ours), _NONE)
+        return self._found.get(kind.key, _NONE)
 
     def _only(self, kind: Avp, found: list[RawAvp]) -> RawAvp:
         if len(found) > 1:
@@ -291,14 +318,10 @@ class Reader:
         if kind.type is AvpGrouped:
             return Reader(self._raw, self._vendor, row.begin, row.end)
         payload = self._raw[row.begin : row.end]
-        if kind.size is not None:
-            if len(payload) != kind.size:
-                raise DiameterError(INVALID_AVP_LENGTH, f"{kind.name} of {len(payload)} octets", self._copy(row))
-            return int.from_bytes(payload)
-        if kind.type is AvpOctetString:
-            return payload
+        if kind.size is not None and len(payload) != kind.size:
+            raise DiameterError(INVALID_AVP_LENGTH, f"{kind.name} of {len(payload)} octets", self._copy(row))
         try:
-            return kind.type(kind.code, payload=payload).value
+            return kind.decode(payload)
         except (AvpDecodeError, ValueError, struct.error):
             # python-diameter's own text has the value in it
             raise DiameterError(INVALID_AVP_VALUE, f"the value of {kind.name}", self._copy(row)) from None
@@ -314,3 +337,5 @@ class Reader:
 
 
 _NONE: list[RawAvp] = []
+_HEADS: dict[int, dict[int, bytes]] = {}
+"""By vendor and key."""

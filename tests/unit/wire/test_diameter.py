@@ -115,8 +115,8 @@ def test_a_profile_has_an_avp_for_each_field() -> None:  # B11
     found = avps(AT_HOME.request(har_of(information, 1), "ha31"))
     cache = {each.name: each.value for each in found["Profile-Cache"]}
     profile = {each.name: each.value for each in cache["VPN-Profile"]}
-    assert profile["Source-GW"] == "fa21.isp2.example"
-    assert profile["Destination-GW"] == "pcn41b.isp4.example"
+    assert profile["Source-GW"] == b"fa21.isp2.example"
+    assert profile["Destination-GW"] == b"pcn41b.isp4.example"
     assert (profile["Source-Mask"], profile["Up-Class"]) == (32, "ef")
     assert len(profile) == 15
     assert {each.name: each.value for each in profile["Profile-Keys"]} == {

@@ -82,6 +82,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._outbound: list[bytes] = []
         self._next = int.from_bytes(os.urandom(4))
         self._heard = self._loop.time()
         self._asked = False
@@ -143,6 +144,7 @@ class Connection(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._buffer.clear()
+        self._outbound.clear()
         reason = f"lost ({type(error).__name__})" if error is not None else self._reason
         self._owner.closed(self, reason)
         self.done.set()
@@ -196,6 +198,7 @@ class Connection(asyncio.Protocol):
             self.state = State.CLOSING
             self._reason = reason
         if self._transport is not None:
+            self._flush()
             self._transport.close()
             # a peer that does not read keeps nothing
             self._loop.call_later(self._limits.disconnect, self._transport.abort)
@@ -338,7 +341,16 @@ class Connection(asyncio.Protocol):
     def _send(self, raw: bytes) -> None:
         if self._transport is None or self.state is State.CLOSED or self._transport.is_closing():
             return
-        self._transport.write(raw)
+        # what goes out in one turn of the loop goes out together: a system call costs more than a message
+        if not self._outbound:
+            self._loop.call_soon(self._flush)
+        self._outbound.append(raw)
+
+    def _flush(self) -> None:
+        if self._transport is None or not self._outbound:
+            return
+        self._transport.write(b"".join(self._outbound))
+        self._outbound.clear()
         if self._transport.get_write_buffer_size() > self._limits.backlog:
             self.abort("does not read")
 

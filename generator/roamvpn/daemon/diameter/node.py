@@ -322,10 +322,11 @@ class DiameterNode:
             return
         if outgoing.done:
             return
-        loop = asyncio.get_running_loop()
-        outgoing.deadline = loop.call_later(timeout, outgoing.finish, Undelivered.TIMEOUT)
-        if self._limits.again < timeout:
-            outgoing.again = loop.call_later(self._limits.again, self._again, outgoing)
+        loop, again = asyncio.get_running_loop(), self._limits.again
+        if again < timeout:
+            outgoing.timer = loop.call_later(again, self._again, outgoing, timeout - again)
+        else:
+            outgoing.timer = loop.call_later(timeout, outgoing.finish, Undelivered.TIMEOUT)
 
     def answer(self, connection: Connection, raw: bytes, header: Header) -> None:
         """An answer: it belongs to a request that went to the very peer that it comes from, or to none."""
@@ -345,8 +346,9 @@ class DiameterNode:
             return Reader(raw, self._vendor).maybe(a.RESULT_CODE) in _ANOTHER_PEER
         return False
 
-    def _again(self, outgoing: Outgoing) -> None:
+    def _again(self, outgoing: Outgoing, left: float) -> None:
         """No answer yet: once more, by another way if there is one; who has it already knows it by the T bit."""
+        outgoing.timer = asyncio.get_running_loop().call_later(left, outgoing.finish, Undelivered.TIMEOUT)
         self._counted.labels("sent again").inc()
         if not self._dispatch(outgoing, elsewhere=True):
             self._dispatch(outgoing)

@@ -147,8 +147,7 @@ class Outgoing:
     tried: list[str] = field(default_factory=list)
     waits: list[tuple[Connection, int]] = field(default_factory=list)
     """Where an answer may come from."""
-    deadline: asyncio.TimerHandle | None = None
-    again: asyncio.TimerHandle | None = None
+    timer: asyncio.TimerHandle | None = None
     done: bool = False
 
     def finish(self, answer: Answer) -> None:
@@ -156,9 +155,8 @@ class Outgoing:
         if self.done:
             return
         self.done = True
-        for timer in (self.deadline, self.again):
-            if timer is not None:
-                timer.cancel()
+        if self.timer is not None:
+            self.timer.cancel()
         for connection, identifier in self.waits:
             connection.pending.pop(identifier, None)
         self.waits.clear()

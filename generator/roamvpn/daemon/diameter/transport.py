@@ -95,7 +95,7 @@ class DiameterTransport:
                 self._answer(message)
             else:
                 self._drop("no Diameter message", message)
-        except (DiameterError, ValueError, KeyError) as error:
+        except (DiameterError, ValueError, KeyError, OverflowError) as error:
             reason = str(error) if isinstance(error, DiameterError) else type(error).__name__
             self._log.error("cannot be sent", to=str(to), what=type(message).__name__, nai=message.nai, reason=reason)
             self._drop("cannot be sent", message)
