@@ -29,7 +29,8 @@ from roamvpn.agent.adapters import Here
 from roamvpn.agent.events import Event, event_of, identification
 from roamvpn.agent.hook_server import app, serve
 from roamvpn.agent.intake import Intake
-from roamvpn.agent.spool import Outcome, Spool
+from roamvpn.agent.spool import Spool
+from roamvpn.agent.spool_file import Outcome
 
 _CONNECTIONS = (1, 8, 32, 128)
 _GROUPS = (1, 16, 128)

@@ -19,7 +19,8 @@ from roamvpn.agent.adapters import Here
 from roamvpn.agent.events import identification
 from roamvpn.agent.hook_server import app, serve
 from roamvpn.agent.intake import Intake, Standing
-from roamvpn.agent.spool import Limits, Outcome, Spool
+from roamvpn.agent.spool import Spool
+from roamvpn.agent.spool_file import Limits, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.agent.hook_server import radius_app, serve
-from roamvpn.agent.spool import Limits
+from roamvpn.agent.spool_file import Limits
 from tests.hooked import AGENT, Hook, hook
 from tests.namespaces import inside, namespace
 

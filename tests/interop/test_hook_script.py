@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from roamvpn.agent.drop import DropDirectory
 from roamvpn.agent.events import parse_event
 from roamvpn.agent.hook_server import app, serve
-from roamvpn.agent.spool import Limits
+from roamvpn.agent.spool_file import Limits
 from roamvpn.tables.problems import InputError
 from tests.hooked import AGENT, Hook, hook
 
@@ -229,6 +229,16 @@ def test_an_event_waits_for_an_agent_that_is_away(tmp_path: Path, client: str) -
         assert not list((tmp_path / "drop").iterdir())
 
     run(tmp_path, steps)
+
+
+@CLIENTS
+@pytest.mark.parametrize("limits", [Limits(waiting=0), Limits(events=0)], ids=["429", "503"])
+def test_what_the_agent_has_no_room_for_waits_too(tmp_path: Path, client: str, limits: Limits) -> None:
+    async def steps(_running: Hook) -> None:
+        assert (await tell(tmp_path, *ALICE, client=client))[0] == 75
+        assert len(list((tmp_path / "drop").iterdir())) == 1
+
+    run(tmp_path, steps, limits)
 
 
 def test_a_drop_directory_that_is_full_or_gone_is_said(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import structlog
 
 from roamvpn.agent.adapters import from_kea, from_radius
 from roamvpn.agent.events import MAX_BYTES, Place, parse_event, refusals
-from roamvpn.agent.spool import Outcome
+from roamvpn.agent.spool_file import Outcome
 from roamvpn.tables.problems import InputError, Problem, RoamvpnError
 from roamvpn.tables.types import Word
 

@@ -11,7 +11,7 @@ import pytest
 
 from roamvpn.agent import drop as module
 from roamvpn.agent.drop import DropDirectory
-from roamvpn.agent.spool import Limits
+from roamvpn.agent.spool_file import Limits
 from roamvpn.tables.problems import RoamvpnError
 from tests.hooked import NOW, Hook, fields, hook
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def leave(directory: Path, number: int, body: bytes | None = None, form: str = "events") -> Path:
-    """What the script does: write beside, then rename."""
-    new = directory / f".new-{number}"
+    """As the script does, which writes beside and renames; from elsewhere, so that only the rename is to be seen."""
+    new = directory.parent / f"new-{number}"
     new.write_bytes(json.dumps(fields(number)).encode() if body is None else body)
     os.utime(new, (NOW, NOW + number))
-    return new.rename(directory / f"x{9 - number}.{form}.json")
+    return new.rename(directory / f"x{99 - number}.{form}.json")
 
 
 def run(
@@ -43,12 +43,12 @@ def run(
 
 def test_what_is_there_is_taken_in_the_order_in_which_it_came(tmp_path: Path) -> None:
     async def steps(running: Hook, drop: DropDirectory) -> None:
-        for number in (1, 2, 3):
+        for number in range(1, 21):
             leave(drop.path, number)
         (drop.path / ".new-4").write_text("half")
         (drop.path / "README").write_text("theirs")
         assert await drop.sweep()
-        assert [each.event_id for each in await running.waiting()] == ["e-1", "e-2", "e-3"]
+        assert [each.event_id for each in await running.waiting()] == [f"e-{number}" for number in range(1, 21)]
         assert sorted(each.name for each in drop.path.iterdir()) == [".new-4", "README"]
 
     run(tmp_path, steps)
@@ -103,7 +103,7 @@ def test_what_there_is_no_room_for_stays(tmp_path: Path) -> None:
         for number in (1, 2):
             leave(drop.path, number)
         assert not await drop.sweep()
-        assert [each.name for each in drop.path.iterdir()] == ["x7.events.json"]
+        assert [each.name for each in drop.path.iterdir()] == ["x97.events.json"]
         running.spool.confirm((await anext(running.spool.events())).id)
         assert await drop.sweep()
         assert not list(drop.path.iterdir())

@@ -25,7 +25,8 @@ from roamvpn.agent import hook_server
 from roamvpn.agent.adapters import Here
 from roamvpn.agent.hook_server import app, radius_app, serve
 from roamvpn.agent.intake import Form, Intake
-from roamvpn.agent.spool import Limits, Spool
+from roamvpn.agent.spool import Spool
+from roamvpn.agent.spool_file import Limits
 from roamvpn.tables.problems import RoamvpnError
 from tests.hooked import AGENT, NOW, Hook, client, fields, hook, post
 
@@ -109,7 +110,7 @@ def test_a_spool_that_cannot_be_written_is_no_crash(tmp_path: Path, monkeypatch:
         def broken(*_: object) -> None:
             raise RoamvpnError("the disk is gone")
 
-        monkeypatch.setattr(running.spool, "_commit", broken)
+        monkeypatch.setattr(running.spool._file, "commit", broken)
         assert (await post(session, fields(1)))[0] == 503
         monkeypatch.undo()
         assert (await post(session, fields(1)))[0] == 202

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from roamvpn.agent.events import event_of
-from roamvpn.agent.spool import Limits, Outcome, Spool
+from roamvpn.agent.spool import Spool
+from roamvpn.agent.spool_file import Limits, Outcome
 from roamvpn.tables.problems import RoamvpnError
 from tests.hooked import NOW, fields
 
@@ -204,14 +205,14 @@ def test_whoever_goes_away_before_the_answer_has_still_been_heard(path: Path) ->
 def test_what_waits_for_the_disk_is_written_together(path: Path) -> None:
     async def steps(spool: Spool) -> None:
         begun = 0
-        commit = spool._commit
+        commit = spool._file.commit
 
         def counted(*arguments: Any) -> list[Outcome]:  # noqa: ANN401
             nonlocal begun
             begun += 1
             return commit(*arguments)
 
-        spool._commit = counted  # type: ignore[assignment, method-assign]
+        spool._file.commit = counted  # type: ignore[assignment, method-assign]
         outcomes = await asyncio.gather(*(spool.offer(event(number)) for number in range(1, 401)))
         assert outcomes == [Outcome.ACCEPTED] * 400
         assert begun <= 2
