@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 from click.shell_completion import get_completion_class
@@ -43,7 +44,31 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for ma
 _LIMIT = click.option("--limit", "-l", multiple=True, metavar="GATEWAY", help="Only this gateway; may be repeated.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Lazy(click.Group):
+    """Commands of daemons are imported when they are asked for: their libraries take longer than a plan."""
+
+    daemons: ClassVar = {
+        "aaa": "roamvpn.aaa.command",
+        "agent": "roamvpn.agent.command",
+        "hook": "roamvpn.agent.hook_command",
+        "mn": "roamvpn.mobile.command",
+        "status": "roamvpn.agent.command",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them."""
+        return sorted({*super().list_commands(ctx), *self.daemons})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """By name, from its module."""
+        module = self.daemons.get(cmd_name)
+        if module is None:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(import_module(module), cmd_name)
+        return found
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="roamvpn")
 def cli() -> None:
     """Configuration for VPNs that follow roaming users.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Self
 from pydantic import Field
 
 from roamvpn.daemon.config import AbsolutePath, Port, SignallingConfig, read_config
+from roamvpn.daemon.diameter.settings import DiameterConfig
 from roamvpn.gateway.charon import SOCKET
 from roamvpn.tables.base import Frozen
 from roamvpn.tables.network import Network
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
 CONFIG = Path("/etc/roamvpn/agent.yml")
 
 
-class Tls(Frozen):
-    """Files of this node's certificate; peers are known by the names in theirs."""
+class Radius(Frozen):
+    """Accounting of a RADIUS server on this gateway; the password stands in the keys file."""
 
-    certificate: AbsolutePath
-    key: AbsolutePath
-    ca: AbsolutePath
+    port: Port
+    user: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "radius"
 
 
 class AgentConfig(Frozen):
-    """`agent.yml`. Without `tls` Diameter is spoken in clear, which only a laboratory may."""
+    """`agent.yml`: names of files, sockets and ports. All but name, network, keys and Diameter peers have defaults."""
 
     name: Name
     network: AbsolutePath
@@ -39,9 +39,11 @@ class AgentConfig(Frozen):
     run: AbsolutePath = "/run/roamvpn"
     vici: AbsolutePath = SOCKET
     mobile_ip_port: Port = 434
-    diameter_port: Port = 5868
-    tls: Tls | None = None
-    radius_port: Port | None = None
+    diameter: DiameterConfig
+    credentials: AbsolutePath = "/etc/swanctl"
+    hooks: AbsolutePath = "/etc/roamvpn/hooks.d"
+    drop: AbsolutePath = "/var/spool/roamvpn/drop"
+    radius: Radius | None = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     signalling: SignallingConfig = SignallingConfig()
 
@@ -54,10 +56,14 @@ class Association(Frozen):
 
 
 class Keyring(Frozen):
-    """The keys file: associations by the other agent's name; a home agent's root of its mobiles' keys."""
+    """The keys file: associations by the other agent's name, a home agent's root of its mobiles' keys.
+
+    RADIUS's password are the hexadecimal digits.
+    """
 
     associations: dict[Name, Association] = Field(default_factory=dict)
     mobiles: Hex | None = None
+    radius_password: Hex | None = None
 
 
 class Setup(NamedTuple):
@@ -81,6 +87,12 @@ class Setup(NamedTuple):
     def run(self) -> Path:
         """Where its sockets are."""
         return Path(self.config.run)
+
+    @property
+    def drop(self) -> Path | None:
+        """Where hook scripts leave what they could not hand over, if there is such a place."""
+        found = Path(self.config.drop)
+        return found if found.is_dir() else None
 
     @classmethod
     def read(cls, path: Path) -> Self:

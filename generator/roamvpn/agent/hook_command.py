@@ -26,7 +26,7 @@ AGENT_NAME = Path("/etc/roamvpn/agent-name")
 _TIMEOUT = 10.0
 
 
-class _OverUnix(http.client.HTTPConnection):
+class OverUnix(http.client.HTTPConnection):
     """HTTP to a unix socket."""
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class _OverUnix(http.client.HTTPConnection):
 
 def post(path: Path, body: bytes) -> tuple[int, dict[str, Any]]:
     """Hand one event to the agent: the status and the reply. Raises RoamvpnError where no agent answers."""
-    connection = _OverUnix(path)
+    connection = OverUnix(path)
     try:
         connection.request("POST", "/v1/events", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()

@@ -67,7 +67,7 @@ def _visitor(entry: Any, now: int) -> Iterator[dict[str, Any]]:  # noqa: ANN401 
         yield _row(NodeRole.FA, entry, each.information, state, each.until - now, each.legs)
 
 
-def _row(  # noqa: PLR0913 - the columns
+def _row(  # noqa: PLR0913, PLR0917 - the columns
     role: NodeRole,
     entry: Any,  # noqa: ANN401 - of any role
     information: Any,  # noqa: ANN401 - VpnInformation, or none

@@ -19,6 +19,7 @@ from roamvpn.signalling.directory import Directory
 from roamvpn.tables.checks import NETWORK
 from roamvpn.tables.problems import RoamvpnError
 from roamvpn.tables.types import Role
+from roamvpn.wire.diameter_identities import Identities
 
 if TYPE_CHECKING:
     from roamvpn.policy.keys import Entropy
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from roamvpn.tables.site import Site
 
 PLACE = "/etc/roamvpn"
+CREDENTIALS = "/etc/swanctl"
 
 
 class File(NamedTuple):
@@ -45,7 +47,13 @@ def agent_files(site: Site, name: str, **settings: object) -> dict[str, File]:
     gateway = network.gateways.get(name)
     if gateway is None or Role.STATIC in gateway.roles:
         raise RoamvpnError(f"{name}: is no gateway with an agent")
-    config = {"name": name, "network": f"{PLACE}/network.yml", "keys": f"{PLACE}/mobility.yml", **settings}
+    config = {
+        "name": name,
+        "network": f"{PLACE}/network.yml",
+        "keys": f"{PLACE}/mobility.yml",
+        "diameter": {"peers": _servers(network, name), "tls": _tls(name)},
+        **settings,
+    }
     return {
         "agent.yml": File(_yaml(config)),
         "network.yml": File(network_text(site)),
@@ -58,6 +66,29 @@ def network_text(site: Site) -> str:
     data = site.sources[NETWORK].parse()
     known = data if isinstance(data, dict) else {}
     return _yaml({key: value for key, value in known.items() if key not in ("subscribers", "tenants")})
+
+
+def server_files(site: Site, name: str, **settings: object) -> dict[str, File]:
+    """An AAA server's `aaa.yml`; its site, or of that the network alone, lies beside it in `site`.
+
+    Raises:
+        RoamvpnError: for what is no AAA server.
+    """
+    network = site.tables.network
+    server = network.aaa_servers.get(name)
+    if server is None:
+        raise RoamvpnError(f"{name}: is no AAA server")
+    config = {
+        "name": name,
+        "site": f"{PLACE}/site",
+        "diameter": {
+            "peers": _peers(network, name),
+            "tls": _tls(name),
+            "listen": [{"host": server.address}],
+        },
+        **settings,
+    }
+    return {"aaa.yml": File(_yaml(config))}
 
 
 def mobile_keys(site: Site, nai: str) -> File:
@@ -78,6 +109,47 @@ def mobile_keys(site: Site, nai: str) -> File:
 def server_root(site: Site, name: str) -> str:
     """What an AAAH makes its users' keys from, in hexadecimal digits."""
     return mobiles_root(_entropy(site), Verifier.AAAH, name).hex()
+
+
+def _servers(network: Network, name: str) -> list[dict[str, object]]:
+    """The AAA servers of an agent's domain; where there is none, every home one."""
+    identities = Identities(network)
+    domain = network.gateways[name].domain
+    near = [server for server, found in sorted(network.aaa_servers.items()) if found.domain == domain]
+    homes = [server for server, found in sorted(network.aaa_servers.items()) if found.role == "home"]
+    return [
+        {"identity": identities.of(server), "host": network.aaa_servers[server].address, "routes": ["*"]}
+        for server in near or homes
+    ]
+
+
+def _peers(network: Network, name: str) -> list[dict[str, object]]:
+    """Who connects to an AAA server, and which home ones it connects to."""
+    identities = Identities(network)
+    here = network.aaa_servers[name]
+    signalled = {other for other, gateway in network.gateways.items() if Role.STATIC not in gateway.roles}
+    mine = {other for other in signalled if network.gateways[other].domain == here.domain}
+    served = {found.domain for found in network.aaa_servers.values()}
+    if here.role == "home":
+        # agents of domains without a server of their own come straight here
+        mine |= {other for other in signalled if network.gateways[other].domain not in served}
+        mine |= {other for other in network.aaa_servers if other != name}
+        return [{"identity": identities.of(other)} for other in sorted(mine)]
+    homes = {other: found for other, found in network.aaa_servers.items() if found.role == "home"}
+    found: list[dict[str, object]] = [{"identity": identities.of(other)} for other in sorted(mine)]
+    for other, server in sorted(homes.items()):
+        realm = network.domains[server.domain].realm
+        found.append({"identity": identities.of(other), "host": server.address, "routes": [realm]})
+    return found
+
+
+def _tls(name: str) -> dict[str, object]:
+    """Agents are known by the certificates that their gateways' associations use."""
+    return {
+        "certificate": f"{CREDENTIALS}/x509/{name}.pem",
+        "key": f"{CREDENTIALS}/private/{name}.pem",
+        "ca": f"{CREDENTIALS}/x509ca/roamvpn.pem",
+    }
 
 
 def _keyring(network: Network, name: str, entropy: Entropy) -> dict[str, object]:

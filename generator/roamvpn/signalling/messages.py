@@ -51,6 +51,7 @@ class Code(IntEnum):
     HA_UNREACHABLE = 88
     HA_UNSPECIFIED = 128
     """Here: the home agent knows nothing that fits; the foreign agent registers as initially."""
+    HA_AUTHENTICATION = 131
     STALE = 133
 
 

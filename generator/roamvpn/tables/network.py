@@ -19,6 +19,7 @@ from roamvpn.tables.types import (
     Rate,
     Realm,
     Role,
+    host_prefix,
 )
 
 Proposal = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9]+(-[a-z0-9]+){1,5}$", max_length=80)]
@@ -154,3 +155,12 @@ class Network(Frozen):
     ike: Ike = Ike()
     allow_encapsulation_only: bool = Field(default=False, strict=True)
     tunnel_mtu: int = Field(default=1400, strict=True, ge=576, le=9000)
+
+
+def home_agent_of(network: Network, home_address: str) -> str | None:
+    """The home agent in whose home networks an address lies; None where there is none."""
+    home = host_prefix(home_address)
+    for name, gateway in sorted(network.gateways.items()):
+        if any(net.contains(home) for net in gateway.home_networks):
+            return name
+    return None

@@ -1,0 +1,65 @@
+"""Mobility security associations and authenticators (RFC 5944 sections 1.6 and 3.5; RFC 4721).
+
+An authenticator covers the UDP payload, all earlier extensions, and its own extension up to the SPI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from roamvpn.tables.types import Word
+from roamvpn.wire.mobileip_packet import extension_bytes
+
+if TYPE_CHECKING:
+    from roamvpn.tables.secrets import Secret
+    from roamvpn.wire.mobileip_packet import Extension, Packet
+
+_SPI = struct.Struct("!I")
+
+
+class Algorithm(Word):
+    """How an authenticator is made."""
+
+    MD5 = "hmac-md5"
+    """The default of RFC 5944, for mobiles."""
+    SHA256 = "hmac-sha-256"
+    """Between agents of ours."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of the authenticator."""
+        return 16 if self is Algorithm.MD5 else 32
+
+
+class SecurityAssociation(NamedTuple):
+    """What two nodes share. The key does not print."""
+
+    spi: int
+    key: Secret
+    algorithm: Algorithm = Algorithm.SHA256
+
+    def authenticated(self, data: bytes, kind: int, subtype: int = 0) -> bytes:
+        """The data with an authentication extension of that kind behind it."""
+        head = extension_bytes(kind, _SPI.pack(self.spi) + bytes(self.algorithm.length), subtype)
+        covered = data + head[: -self.algorithm.length]
+        return covered + self._digest(covered)
+
+    def holds(self, packet: Packet, extension: Extension) -> bool:
+        """Whether an authentication extension of the packet is ours and right; takes the same time for any content."""
+        body = extension.body
+        if len(body) != _SPI.size + self.algorithm.length or _SPI.unpack_from(body)[0] != self.spi:
+            return False
+        covered = packet.data[: extension.value + _SPI.size]
+        return hmac.compare_digest(self._digest(covered), body[_SPI.size :])
+
+    def secret_for(self, use: str) -> bytes:
+        """A key for another use, by HKDF-Expand (RFC 5869 section 2.3)."""
+        return hmac.digest(self.key, f"roamvpn {use}\x01".encode(), "sha256")
+
+    def _digest(self, data: bytes) -> bytes:
+        if self.algorithm is Algorithm.MD5:
+            return hmac.new(self.key, data, hashlib.md5).digest()
+        return hmac.digest(self.key, data, "sha256")
