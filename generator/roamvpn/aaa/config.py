@@ -13,6 +13,7 @@ from roamvpn.tables.base import Frozen
 from roamvpn.tables.checks import NETWORK
 from roamvpn.tables.network import Network
 from roamvpn.tables.problems import InputError, Problem
+from roamvpn.tables.secrets import Hex
 
 CONFIG = Path("/etc/roamvpn/aaa.yml")
 
@@ -20,11 +21,13 @@ CONFIG = Path("/etc/roamvpn/aaa.yml")
 class AaaConfig(Frozen):
     """`aaa.yml`. `site` is a directory; a foreign server reads only its `network.yml`: no subscriber data (A4).
 
-    Status and metrics are told on a unix socket below `run`, and on a loopback port where one is given.
+    `keys` is a home server's file of keys; with it, mobiles' own authenticators are verified. Status and metrics are
+    told on a unix socket below `run`, and on a loopback port where one is given.
     """
 
     name: Annotated[str, Field(strict=True, pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     site: AbsolutePath
+    keys: AbsolutePath | None = None
     state: AbsolutePath = "/var/lib/roamvpn/aaa"
     run: AbsolutePath = "/run/roamvpn"
     status_port: Port | None = None
@@ -35,11 +38,18 @@ class AaaConfig(Frozen):
     """Whether what is kept outlives a loss of power, not only the end of the process."""
 
 
+class ServerKeys(Frozen):
+    """The keys file: the root of the keys that this AAAH shares with its mobiles (RFC 4721)."""
+
+    mobiles: Hex
+
+
 class Setup(NamedTuple):
     """All that an AAA server starts from."""
 
     config: AaaConfig
     network: Network
+    keys: ServerKeys | None = None
 
     @property
     def is_home(self) -> bool:
@@ -68,4 +78,5 @@ class Setup(NamedTuple):
         network = read_config(Path(config.site) / NETWORK, Network)
         if config.name not in network.aaa_servers:
             raise InputError([Problem(str(path), 0, "name", config.name, "is no AAA server of the network")])
-        return cls(config, network)
+        keys = read_config(Path(config.keys), ServerKeys, secret=True) if config.keys is not None else None
+        return cls(config, network, keys)

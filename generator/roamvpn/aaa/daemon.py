@@ -17,12 +17,15 @@ from roamvpn.daemon.metrics import Metrics
 from roamvpn.daemon.notify import notify
 from roamvpn.daemon.runtime import Runtime
 from roamvpn.policy.legs import LegCompiler
+from roamvpn.policy.mobility_keys import Verifier, mobile_key, mobile_spi
 from roamvpn.signalling.assembly import node_of
 from roamvpn.signalling.directory import Directory
 from roamvpn.signalling.machine import Surroundings
 from roamvpn.signalling.messages import Ama, Amr, Haa, Har
 from roamvpn.stores.session_store import SessionStore
 from roamvpn.tables.problems import RoamvpnError
+from roamvpn.wire.authentication import Algorithm, SecurityAssociation
+from roamvpn.wire.mobile import genuine_at_aaah
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +57,7 @@ class AaaDaemon:
             self._receive,
             log=self.log,
             metrics=self.metrics,
+            verify=self._genuine,
             limits=limits,
         )
         # a foreign server's cache is memory only: what is missing is fetched from home
@@ -110,6 +114,14 @@ class AaaDaemon:
 
     def _store(self) -> SessionStore:
         return SessionStore(self.setup.state / "sessions.db", synced=self.setup.config.durable)
+
+    def _genuine(self, amr: Amr) -> bool:
+        """Whether a packet is the mobile's own. One without came from a trigger that its foreign agent vouches for."""
+        keys, request = self.setup.keys, amr.request
+        if keys is None or not request.packet:
+            return True
+        key = mobile_key(keys.mobiles, amr.nai)
+        return genuine_at_aaah(request, SecurityAssociation(mobile_spi(Verifier.AAAH), key, Algorithm.MD5))
 
     def _receive(self, role: NodeRole, event: Event) -> bool:
         return self.runtime.receive(role, event)

@@ -30,6 +30,8 @@ from roamvpn.wire import diameter_frames as f
 from roamvpn.wire.diameter_frames import DiameterError, Header
 from roamvpn.wire.diameter_identities import Identities
 from roamvpn.wire.diameter_information import InformationCodec, read_instance, write_instance
+from roamvpn.wire.errors import WireError
+from roamvpn.wire.mobileip_packet import GENERALISED, MN_AAA, parse
 
 if TYPE_CHECKING:
     from roamvpn.policy.information import VpnInformation
@@ -42,6 +44,7 @@ MAX_OLD_FAS = 64
 MAX_PACKET = 4096
 """Octets of a Mobile IP packet that is carried."""
 _MAX_PROXIES = 16
+_SPI = 4
 _NO_STATE_MAINTAINED = 1
 _FRONT_ENDS = {FrontEnd.WEB: 1, FrontEnd.DIALLED: 2, FrontEnd.ONE_CLICK: 3}
 _front_end = {number: front_end for front_end, number in _FRONT_ENDS.items()}.__getitem__
@@ -177,6 +180,8 @@ class DiameterCodec:
         out.add(a.USER_NAME, amr.nai)
         out.add(a.DESTINATION_REALM, amr.nai.rpartition("@")[2])
         out.add(a.ORIGIN_HOST, host).add(a.ORIGIN_REALM, realm)
+        if amr.request.packet:
+            out.add(a.MIP_MN_AAA_AUTH, _mn_aaa_auth(out.group(), amr.request.packet))
         if amr.relay is not None:
             relay = out.group().add(a.ORIGIN_REALM, identities.realm(amr.relay))
             out.add(a.MIP_ORIGINATING_FOREIGN_AAA, relay.add(a.ORIGIN_HOST, identities.of(amr.relay)))
@@ -295,6 +300,21 @@ def refusal(request: bytes, origin: bytes, error: DiameterError) -> bytes:
         out.raw(f.pack_avp(a.FAILED_AVP.code, error.failed))
     flags = header.flags & f.PROXIABLE | (f.ERROR if error.is_protocol_error else 0)
     return f.pack_message(header._replace(flags=flags), out.raw(b"".join(proxies)).payload())
+
+
+def _mn_aaa_auth(out: Writer, packet: bytes) -> Writer | None:
+    """Where in the mobile's request its authenticator for the AAAH stands (RFC 4004 section 7.6); None without one."""
+    try:
+        proof = parse(packet).find(GENERALISED, MN_AAA)
+    except WireError:
+        return None
+    if proof is None or len(proof.body) < _SPI:
+        return None
+    # what it covers ends with the SPI, behind which it stands (RFC 4721 section 5)
+    offset = proof.value + _SPI
+    out.add(a.MIP_MN_AAA_SPI, int.from_bytes(proof.body[:_SPI])).add(a.MIP_AUTH_INPUT_DATA_LENGTH, offset)
+    out.add(a.MIP_AUTHENTICATOR_LENGTH, len(proof.body) - _SPI)
+    return out.add(a.MIP_AUTHENTICATOR_OFFSET, offset)
 
 
 def _consistent(message: DiameterMessage, embedded: RegReq | RegRep | None) -> None:

@@ -9,11 +9,16 @@ import aiohttp
 import pytest
 
 from roamvpn.policy.keys import leg_key
+from roamvpn.policy.mobility_keys import Verifier, mobile_key, mobile_spi
 from roamvpn.policy.paths import SegmentKind
 from roamvpn.signalling.messages import Address, Ama, Amr, InstanceId, NodeRole, RegReq, Result, ServiceUpdate
+from roamvpn.tables.problems import InputError
+from roamvpn.tables.secrets import Secret
 from roamvpn.wire import diameter_avps as a
+from roamvpn.wire.authentication import Algorithm, SecurityAssociation
 from roamvpn.wire.diameter import DiameterCodec
 from roamvpn.wire.diameter_frames import pack_avp, pack_message, peek_header
+from roamvpn.wire.mobile import Asking, request_packet
 from tests.aaa_servers import AAAF23, AAAH33, FA21, FA22, HA31, ForeignAgent, Network, daemon, write_site
 from tests.diameter import NETWORK
 from tests.diameter_peers import LONG, Authority, connects_to, raw_peer, waits_for
@@ -167,6 +172,49 @@ def test_a_session_outlives_a_restart_of_its_home_server(tmp_path: Path) -> None
             assert again.information.session_id == first.information.session_id
 
     run(test())
+
+
+# the mobile's own word
+
+
+def mobiles_packet(root: Secret, seq: int) -> bytes:
+    home = SecurityAssociation(mobile_spi(Verifier.HOME_AGENT), Secret(bytes(32)), Algorithm.MD5)
+    aaa = SecurityAssociation(mobile_spi(Verifier.AAAH), mobile_key(root, ALICE), Algorithm.MD5)
+    asking = Asking(ALICE, "203.0.113.5", "192.0.2.31", "192.0.2.21", 60, seq)
+    return request_packet(asking, home, aaa)
+
+
+def test_a_mobile_is_who_it_says(tmp_path: Path) -> None:  # RFC 4721
+    root = Secret(b"r" * 32)
+    (tmp_path / "keys.yml").touch(0o600)
+    (tmp_path / "keys.yml").write_text(f"mobiles: '{root.hex()}'\n")
+
+    async def test() -> None:
+        async with Network(tmp_path, keys=str(tmp_path / "keys.yml")) as net:
+            packet = mobiles_packet(root, 5)
+            assert (await net.fa.register("aaaf23", ALICE, 5, packet=packet)).result is Result.SUCCESS
+            assert (await net.ha.next()).request.packet == packet
+            # another key; another user's packet; another registration's; no packet of a mobile at all
+            for nai, seq, forged in (
+                (ALICE, 6, mobiles_packet(Secret(b"x" * 32), 6)),
+                (FRANK, 6, mobiles_packet(root, 6)),
+                (ALICE, 7, mobiles_packet(root, 6)),
+                (ALICE, 8, PACKET),
+            ):
+                ama = await net.fa.register("aaaf23", nai, seq, packet=forged)
+                assert ama.result is Result.AUTHENTICATION_REJECTED
+            assert net.ha.received.empty()
+            # what RADIUS has said of him has no packet
+            assert (await net.fa.register("aaaf23", ALICE, 9)).result is Result.SUCCESS
+
+    run(test())
+
+
+def test_a_keys_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys.yml").write_text(f"mobiles: '{'00' * 32}'\n")
+    (tmp_path / "keys.yml").chmod(0o640)
+    with pytest.raises(InputError, match="others may read it"):
+        daemon(tmp_path, "aaah33", [], keys=str(tmp_path / "keys.yml"))
 
 
 # tables

@@ -13,9 +13,11 @@ from diameter.message.commands.home_agent_mip import HomeAgentMipAnswer, HomeAge
 from roamvpn.signalling.messages import Amr, InstanceId, RegReq, Result, ServiceUpdate
 from roamvpn.tables.secrets import ProfileKeys, Secret
 from roamvpn.wire import diameter_avps as a
+from roamvpn.wire.authentication import Algorithm, SecurityAssociation
 from roamvpn.wire.diameter import DiameterCodec
 from roamvpn.wire.diameter_avps import ENTERPRISE, teach
 from roamvpn.wire.diameter_frames import HEADER, DiameterError, pack_avp, pack_message, peek_header, walk
+from roamvpn.wire.mobile import Asking, request_packet
 from tests.diameter import NETWORK, asked_of
 from tests.registrations import ama_of, amr_of, haa_of, har_of
 from tests.signalled import ALICE, FRANK, Bench
@@ -79,6 +81,16 @@ def test_an_independent_decoder_reads_an_amr_as_rfc_4004_has_it() -> None:  # C6
     # AVP 348 names the home agent, not who sends the message
     assert message.mip_home_agent_host.origin_host == b"ha31.isp3.example"
     assert message.session_id == f"fa21.isp2.example;256;5;{ALICE}"
+
+
+def test_where_a_mobiles_authenticator_for_home_stands_is_told() -> None:  # RFC 4004 section 7.6
+    key = SecurityAssociation(0x1234, Secret(bytes(32)), Algorithm.MD5)
+    packet = request_packet(Asking(ALICE, "203.0.113.5", "192.0.2.31", "192.0.2.21", 60, 7), key, key)
+    told = Message.from_bytes(amr(packet)).mip_mn_aaa_auth
+    assert told.mip_mn_aaa_spi == 0x1234
+    assert told.mip_authenticator_length == 16
+    assert told.mip_authenticator_offset == told.mip_auth_input_data_length == len(packet) - 16
+    assert packet[told.mip_authenticator_offset - 4 :][:4] == (0x1234).to_bytes(4)
 
 
 def test_an_independent_decoder_reads_a_har() -> None:  # C12
