@@ -58,9 +58,21 @@ def test_what_comes_is_noticed_without_looking(tmp_path: Path, monkeypatch: pyte
     async def steps(running: Hook, drop: DropDirectory) -> None:
         # so long that whoever waits for a time, not for the directory, waits for ever
         monkeypatch.setattr(module, "_LATER", 1e6)
+        swept = asyncio.Event()
+        sweep = drop.sweep
+
+        async def watched() -> bool:
+            done = await sweep()
+            swept.set()
+            return done
+
+        monkeypatch.setattr(drop, "sweep", watched)
         watch = asyncio.create_task(drop.watch())
         events = running.spool.events()
         for number in (1, 2, 3):
+            # it has looked, and found nothing more
+            await swept.wait()
+            swept.clear()
             leave(drop.path, number)
             assert (await anext(events)).event.event_id == f"e-{number}"
         watch.cancel()
