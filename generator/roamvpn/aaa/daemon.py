@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from roamvpn.aaa import status
@@ -137,7 +138,8 @@ async def serve(config: Path) -> None:
     reloads: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:
-        notify("RELOADING=1")
+        # sd_notify(3): systemd wants to know that this is of now
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         await daemon.reload()
         notify("READY=1")
 
