@@ -115,7 +115,7 @@ class Mobility:
         entry = self._node.tables.get(NodeRole.HA, {}).get(reply.nai)
         information = entry.information if entry is not None else None
         home = information.home_address if information is not None else "0.0.0.0"  # noqa: S104 - not known
-        return reply._replace(packet=reply_packet(reply, home, self._address, association))
+        return reply._replace(packet=reply_packet(reply, home, self._address, association, self._clock.ntp()))
 
 
 class _Signing:

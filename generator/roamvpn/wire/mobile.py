@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from roamvpn.signalling.messages import RegReq, ServiceUpdate
     from roamvpn.wire.authentication import SecurityAssociation
 
+_LOW = 0xFFFFFFFF
 _SKEW = 7 << 32
 """How far an identification may be from the home agent's clock: 7 s (RFC 5944 section 5.7.1), as NTP64."""
 
@@ -50,9 +51,14 @@ def request_packet(
     return aaa.authenticated(data, wire.GENERALISED, wire.MN_AAA) if aaa is not None else data
 
 
-def reply_packet(reply: RegRep, home_address: str, home_agent: str, home: SecurityAssociation) -> bytes:
-    """The bytes of a registration reply of the home agent, for the mobile alone."""
-    header = wire.Reply(reply.code, min(reply.lifetime, 0xFFFF), home_address, home_agent, reply.seq)
+def reply_packet(reply: RegRep, home_address: str, home_agent: str, home: SecurityAssociation, now: int) -> bytes:
+    """The bytes of a registration reply of the home agent, for the mobile alone.
+
+    With code 133 the high half of the identification is the clock by which the mobile is judged, so that it can set
+    its own (RFC 5944 section 5.7.1). `now` is NTP64.
+    """
+    identification = resynchronised(reply.seq, now) if reply.code is Code.STALE else reply.seq
+    header = wire.Reply(reply.code, min(reply.lifetime, 0xFFFF), home_address, home_agent, identification)
     return home.authenticated(header_bytes(header) + extension_bytes(wire.NAI, reply.nai.encode()), wire.MN_HA)
 
 
@@ -67,7 +73,8 @@ def reply_of(data: bytes, home: SecurityAssociation) -> tuple[RegRep, bool]:
     if not isinstance(header, wire.Reply):
         raise WireError("no registration reply")
     try:
-        code = Code(header.code)
+        # 1 accepts as well: without simultaneous bindings, which nobody asked for
+        code = Code(header.code) if header.code != 1 else Code.ACCEPTED
     except ValueError:
         code = Code.HA_UNSPECIFIED if header.code >= Code.HA_UNSPECIFIED else Code.FA_PROHIBITED
     proof = packet.find(wire.MN_HA)
@@ -78,6 +85,11 @@ def reply_of(data: bytes, home: SecurityAssociation) -> tuple[RegRep, bool]:
     nai = packet.find(wire.NAI)
     name = nai.body.decode(errors="replace") if nai is not None else ""
     return RegRep(name, header.identification, code, header.lifetime), proof is not None
+
+
+def resynchronised(identification: int, now: int) -> int:
+    """The identification of a reply with code 133: the seconds of this clock, the low half of the request's."""
+    return now & ~_LOW | identification & _LOW
 
 
 def refusal_at_home(request: RegReq, home: SecurityAssociation, now: int) -> Code | None:

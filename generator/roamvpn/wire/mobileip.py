@@ -23,7 +23,8 @@ from roamvpn.tables.problems import RoamvpnError
 from roamvpn.tables.types import Role, parse_nai
 from roamvpn.wire import mobileip_packet as wire
 from roamvpn.wire.errors import WireError
-from roamvpn.wire.mobileip_packet import extension_bytes, header_bytes, parse, vendor_bytes, vendor_data
+from roamvpn.wire.mobileip_checks import Checker
+from roamvpn.wire.mobileip_packet import extension_bytes, header_bytes, parse, parse_header, vendor_bytes, vendor_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +82,8 @@ class MobileIpCodec:
         self._roles = {
             name: {NodeRole(str(r)) for r in g.roles if r is not Role.STATIC} for name, g in network.gateways.items()
         }
+        self._mine = self._roles[here]
+        self._checker = Checker(network)
 
     # out
 
@@ -136,6 +139,9 @@ class MobileIpCodec:
 
     def _sealed(self, to: str, head: bytes, message: Message, entropy: Entropy) -> bytes:
         bare = message._replace(packet=b"") if isinstance(message, RegReq | RegRep) else message
+        if isinstance(bare, RegReq) and bare.old_fa not in self._addresses:
+            # whoever said so, there is none of that name (G26)
+            bare = bare._replace(old_fa=None)
         text = zlib.compress(text_of(bare).encode(), 1)
         nonce = entropy(f"mobile ip nonce {to}", _NONCE)
         # who sent it to whom is part of what the key vouches for, so that nothing can be sent back
@@ -152,23 +158,28 @@ class MobileIpCodec:
         Raises:
             WireError: for anything that is not as it must be; with an `answer` where a mobile is owed one.
         """
-        packet = parse(data, self._numbers)
-        sealed = next((each for each in packet.extensions if self._is_message(each)), None)
-        if sealed is not None:
-            return self._from_agent(packet, sealed, self._names.get(source, ""))
-        if not isinstance(packet.header, wire.Request):
-            raise WireError(f"{type(packet.header).__name__} without what agents send")
+        header, _ = parse_header(data, self._numbers)
         try:
-            return self._from_mobile(packet)
+            packet = parse(data, self._numbers)
+            sealed = self._sealed_in(packet)
+            if sealed is None:
+                return self._from_mobile(packet)
         except WireError as error:
-            if error.code is not None:
-                header = packet.header
+            if error.code is not None and isinstance(header, wire.Request) and NodeRole.FA in self._mine:
                 refused = wire.Reply(error.code, 0, header.home, header.home_agent, header.identification)
                 error.answer = header_bytes(refused)
             raise
+        return self._from_agent(packet, sealed, self._names.get(source, ""))
 
-    def _is_message(self, extension: Extension) -> bool:
-        return extension.kind == wire.CVSE and vendor_data(extension)[:2] == (self._vendor, _MESSAGE)
+    def _sealed_in(self, packet: Packet) -> Extension | None:
+        """What an agent has sealed for this one; None where a mobile speaks."""
+        for each in packet.extensions:
+            if each.kind == wire.CVSE:
+                if vendor_data(each)[:2] != (self._vendor, _MESSAGE):
+                    # critical, so the message is discarded (RFC 3115 section 2)
+                    raise WireError("a critical extension of a vendor that we do not know")
+                return each
+        return None
 
     def _from_agent(self, packet: Packet, sealed: Extension, sender: str) -> Received:
         association = self._associations.get(sender)
@@ -179,11 +190,11 @@ class MobileIpCodec:
         kind = _MESSAGES[type(packet.header)]
         message = self._opened(kind, vendor_data(sealed)[2], sender, head)
         carried = parse(head, self._numbers)
-        if isinstance(message, RegReq | RegRep):
-            if carried.find(wire.MN_HA) is not None:
-                message = message._replace(packet=head)
-            if packet.header.identification != message.seq:
-                raise WireError("header and content are of different registrations")
+        if isinstance(message, RegReq | RegRep) and carried.find(wire.MN_HA) is not None:
+            message = message._replace(packet=head)
+        self._checker.check(message)
+        if not isinstance(message, Br) and not _same_registration(packet.header, message):
+            raise WireError("header and content are of different registrations")
         return Received(self._role(sender, message), self._sender(sender, message), message)
 
     def _opened(self, kind: type[Any], secret: bytes, sender: str, head: bytes) -> Any:  # noqa: ANN401 - of that kind
@@ -202,14 +213,16 @@ class MobileIpCodec:
 
     def _role(self, sender: str, message: Message) -> NodeRole:
         """For whom a message of that agent is, which must be what the agent may send."""
-        roles = self._roles[sender]
+        roles, role = self._roles[sender], None
         if isinstance(message, RegReq) and message.care_of == sender and NodeRole.FA in roles:
-            return NodeRole.HA
-        if isinstance(message, RegRep) and NodeRole.HA in roles:
-            return NodeRole.FA
-        if isinstance(message, Bu | Ba | Br) and message.sender.name == sender and message.sender.role in roles:
-            return _RECEIVERS[type(message), message.sender.role]
-        raise WireError(f"{sender} may not send this {type(message).__name__}")
+            role = NodeRole.HA
+        elif isinstance(message, RegRep) and NodeRole.HA in roles:
+            role = NodeRole.FA
+        elif isinstance(message, Bu | Ba | Br) and message.sender.name == sender and message.sender.role in roles:
+            role = _RECEIVERS.get((type(message), message.sender.role))
+        if role is None or role not in self._mine:
+            raise WireError(f"{sender} may not send this {type(message).__name__} here")
+        return role
 
     def _sender(self, sender: str, message: Message) -> Address:
         if isinstance(message, Bu | Ba | Br):
@@ -220,13 +233,11 @@ class MobileIpCodec:
 
     def _from_mobile(self, packet: Packet) -> Received:
         header = packet.header
-        assert isinstance(header, wire.Request)  # noqa: S101 - asked before
+        if not isinstance(header, wire.Request) or NodeRole.FA not in self._mine:
+            raise WireError(f"{type(header).__name__} without what agents send")
         nai = packet.find(wire.NAI)
         if nai is None:
             raise WireError("a request without NAI", 97)
-        for each in packet.extensions:
-            if each.kind < wire.SKIPPABLE and each.kind not in _KNOWN:
-                raise WireError(f"extension {each.kind} is not known, and may not be skipped", wire.POORLY_FORMED_FA)
         try:
             user = parse_nai(nai.body.decode())
         except ValueError:
@@ -237,11 +248,16 @@ class MobileIpCodec:
         if home_agent is None:
             code = 98 if header.home_agent == _NOWHERE else Code.HA_UNREACHABLE
             raise WireError(f"{user}: {header.home_agent} is no home agent that we know", code)
-        if packet.find(wire.MN_HA) is None:
+        proof = packet.find(wire.MN_HA)
+        if proof is None:
             raise WireError(f"{user}: a request without MN-HA authentication", Code.FA_AUTHENTICATION)
-        update, answered = self._ours(packet)
+        # what comes later is nobody's word: anybody could have put it there
+        said = packet._replace(extensions=tuple([each for each in packet.extensions if each.start < proof.start]))
+        if nai.start > proof.start:
+            raise WireError(f"{user}: the NAI is not authenticated", wire.POORLY_FORMED_FA)
+        update, answered = self._ours(said)
         asked = (user, header.identification, home_agent, header.lifetime)
-        request = RegReq(*asked, self._old_fa(packet), update, answered, packet=packet.data)
+        request = RegReq(*asked, self._old_fa(said), update, answered, packet=packet.data)
         return Received(NodeRole.FA, Address(NodeRole.MN, user), request)
 
     def _old_fa(self, packet: Packet) -> str | None:
@@ -266,7 +282,13 @@ class MobileIpCodec:
         return update, answered
 
 
-_KNOWN = frozenset({wire.MN_HA, wire.MN_FA, wire.FA_HA, wire.GENERALISED, wire.PREVIOUS_FA})
+def _same_registration(header: wire.Header, message: RegReq | RegRep | Bu | Ba) -> bool:
+    if isinstance(message, RegRep) and message.code is Code.STALE:
+        # whose high half is the home agent's clock
+        return (header.identification ^ message.seq) & 0xFFFFFFFF == 0
+    return header.identification == message.seq
+
+
 _RECEIVERS = {
     (Bu, NodeRole.HA): NodeRole.PCN,
     (Bu, NodeRole.FA): NodeRole.FA,

@@ -12,20 +12,24 @@ from typing import NamedTuple
 from roamvpn.wire.errors import WireError
 
 REQUEST, REPLY = 1, 3
-MN_HA, MN_FA, FA_HA, GENERALISED, CVSE, PREVIOUS_FA, NAI, NVSE = 32, 33, 34, 36, 38, 96, 131, 134
+MN_HA, MN_FA, FA_HA, GENERALISED, CVSE, PREVIOUS_FA, NAI, CHALLENGE, NVSE = 32, 33, 34, 36, 38, 96, 131, 132, 134
 MN_AAA = 1
 """Subtype of the generalised authentication extension (RFC 4721 section 2.2)."""
 SKIPPABLE = 128
 """From here on an extension that is not known is passed over (RFC 5944 section 1.8)."""
 POORLY_FORMED_FA, POORLY_FORMED_HA = 70, 134
-MAX_BYTES = 65_507
-"""The largest UDP payload."""
+MAX_BYTES = 8192
+"""The largest datagram that is sent or taken: a few fragments."""
+MAX_EXTENSIONS = 64
 
 FLAG_ACKNOWLEDGE, FLAG_IDENTIFICATION = 0x80, 0x40
 """Of a binding update: it is to be acknowledged, it carries an identification."""
 
 _LONG = frozenset({GENERALISED, CVSE})
-_U32, _U64 = 2**32, 2**64
+_KNOWN = frozenset({MN_HA, MN_FA, FA_HA, GENERALISED, CVSE, PREVIOUS_FA})
+_LONG_HEAD = struct.Struct("!BBH")
+_CVSE_HEAD, _NVSE_HEAD = struct.Struct("!IH"), struct.Struct("!2xIH")
+_U64 = struct.Struct("!Q")
 
 
 class Request(NamedTuple):
@@ -57,7 +61,7 @@ class BindingRequest(NamedTuple):
 
 
 class BindingUpdate(NamedTuple):
-    """Binding update (optim-09 section 5.3), always with an identification here."""
+    """Binding update (optim-09 section 5.3); the identification is there where flag I is set, else it is 0."""
 
     flags: int
     lifetime: int
@@ -92,7 +96,8 @@ _FIELDS: dict[type[tuple[object, ...]], struct.Struct] = {
     Request: struct.Struct("!BH4s4s4sQ"),
     Reply: struct.Struct("!BH4s4sQ"),
     BindingRequest: struct.Struct("!3x4sQ"),
-    BindingUpdate: struct.Struct("!BH4s4sQ"),
+    # and the identification, where there is one
+    BindingUpdate: struct.Struct("!BH4s4s"),
     BindingAcknowledge: struct.Struct("!2xB4sQ"),
 }
 
@@ -125,6 +130,12 @@ def parse(data: bytes, numbers: TypeNumbers = USUAL) -> Packet:
     Raises:
         WireError: for anything that is cut off, unknown or in conflict with its own lengths.
     """
+    header, end = parse_header(data, numbers)
+    return Packet(header, tuple(_extensions(data, end)), data)
+
+
+def parse_header(data: bytes, numbers: TypeNumbers = USUAL) -> tuple[Header, int]:
+    """The header alone, and where it ends; raises WireError."""
     if not 1 <= len(data) <= MAX_BYTES:
         raise WireError(f"a datagram of {len(data)} bytes is no Mobile IP message")
     kind = _kinds(numbers).get(data[0])
@@ -132,19 +143,26 @@ def parse(data: bytes, numbers: TypeNumbers = USUAL) -> Packet:
         raise WireError(f"message type {data[0]} is not known")
     fields = _FIELDS[kind]
     end = 1 + fields.size
-    if len(data) < end:
-        raise WireError(f"message type {data[0]} is cut off after {len(data)} bytes", POORLY_FORMED_FA)
+    identified = kind is BindingUpdate and len(data) > 1 and data[1] & FLAG_IDENTIFICATION
+    if len(data) < end + (_U64.size if identified else 0):
+        raise WireError(f"message type {data[0]} is cut off after {len(data)} bytes")
     values = [dotted(value) if isinstance(value, bytes) else value for value in fields.unpack_from(data, 1)]
-    header: Header = kind(*values)
-    return Packet(header, tuple(_extensions(data, end)), data)
+    if kind is BindingUpdate:
+        values += _U64.unpack_from(data, end) if identified else (0,)
+        end += _U64.size if identified else 0
+    return kind(*values), end
 
 
 def header_bytes(header: Header, numbers: TypeNumbers = USUAL) -> bytes:
     """A header's bytes; raises WireError where a field does not fit."""
     kind, fields = _numbers(numbers)[type(header)], _FIELDS[type(header)]
     try:
-        values = [packed(value) if isinstance(value, str) else value for value in header]
-        return bytes([kind]) + fields.pack(*values)
+        values: list[object] = [packed(value) if isinstance(value, str) else value for value in header]
+        tail = b""
+        if isinstance(header, BindingUpdate):
+            identification = values.pop()
+            tail = _U64.pack(identification) if header.flags & FLAG_IDENTIFICATION else b""
+        return bytes([kind]) + fields.pack(*values) + tail
     except (struct.error, ValueError) as error:
         raise WireError(f"{type(header).__name__}: {error}") from None
 
@@ -154,7 +172,7 @@ def extension_bytes(kind: int, body: bytes, subtype: int = 0) -> bytes:
     if kind in _LONG:
         if len(body) > 0xFFFF:
             raise WireError(f"extension {kind}: {len(body)} bytes do not fit")
-        return struct.pack("!BBH", kind, subtype, len(body)) + body
+        return _LONG_HEAD.pack(kind, subtype, len(body)) + body
     if len(body) > 0xFF:
         raise WireError(f"extension {kind}: {len(body)} bytes do not fit")
     return bytes([kind, len(body)]) + body
@@ -163,13 +181,13 @@ def extension_bytes(kind: int, body: bytes, subtype: int = 0) -> bytes:
 def vendor_bytes(vendor: int, number: int, data: bytes, *, critical: bool) -> bytes:
     """A vendor's extension: number and data of its own (RFC 3115 section 2)."""
     if critical:
-        return extension_bytes(CVSE, struct.pack("!IH", vendor, number) + data)
-    return extension_bytes(NVSE, struct.pack("!HIH", 0, vendor, number) + data)
+        return extension_bytes(CVSE, _CVSE_HEAD.pack(vendor, number) + data)
+    return extension_bytes(NVSE, _NVSE_HEAD.pack(vendor, number) + data)
 
 
 def vendor_data(extension: Extension) -> tuple[int, int, bytes]:
     """Vendor, number and data of a vendor's extension; raises WireError."""
-    head = struct.Struct("!IH" if extension.kind == CVSE else "!2xIH")
+    head = _CVSE_HEAD if extension.kind == CVSE else _NVSE_HEAD
     if len(extension.body) < head.size:
         raise WireError("a vendor's extension is cut off", POORLY_FORMED_FA)
     vendor, number = head.unpack_from(extension.body)
@@ -201,28 +219,31 @@ def _numbers(numbers: TypeNumbers) -> dict[type, int]:
 
 
 def _extensions(data: bytes, position: int) -> list[Extension]:
-    found = []
-    while position < len(data):
-        kind, start = data[position], position
-        subtype = 0
-        if kind in _LONG:
-            head = data[position + 1 : position + 4]
-            if len(head) < 3:
-                raise WireError(f"extension {kind} is cut off", POORLY_FORMED_FA)
-            # the reserved byte of a critical vendor's extension is none
-            subtype = head[0] if kind == GENERALISED else 0
-            length, position = int.from_bytes(head[1:]), position + 4
-        elif kind == 0:
+    found: list[Extension] = []
+    end = len(data)
+    while position < end:
+        kind, start, subtype = data[position], position, 0
+        if kind == 0:
             # one byte of padding (section 1.9)
             position += 1
             continue
+        head = _LONG_HEAD.size if kind in _LONG else 2
+        if position + head > end:
+            raise WireError(f"extension {kind} is cut off", POORLY_FORMED_FA)
+        if kind in _LONG:
+            _, second, length = _LONG_HEAD.unpack_from(data, position)
+            # the reserved byte of a critical vendor's extension is none
+            subtype = second if kind == GENERALISED else 0
+        elif kind < SKIPPABLE and kind not in _KNOWN:
+            # such a message is discarded, and nobody is told (section 1.8)
+            raise WireError(f"extension {kind} is not known, and may not be skipped")
         else:
-            if position + 1 >= len(data):
-                raise WireError(f"extension {kind} is cut off", POORLY_FORMED_FA)
-            length, position = data[position + 1], position + 2
-        body = data[position : position + length]
-        if len(body) < length:
-            raise WireError(f"extension {kind} says {length} bytes and has {len(body)}", POORLY_FORMED_FA)
-        found.append(Extension(kind, subtype, body, start, position))
+            length = data[position + 1]
+        position += head
+        if position + length > end:
+            raise WireError(f"extension {kind} says {length} bytes and has {end - position}", POORLY_FORMED_FA)
+        if len(found) == MAX_EXTENSIONS:
+            raise WireError(f"more than {MAX_EXTENSIONS} extensions", POORLY_FORMED_FA)
+        found.append(Extension(kind, subtype, data[position : position + length], start, position))
         position += length
     return found

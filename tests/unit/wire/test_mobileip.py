@@ -10,11 +10,9 @@ import pytest
 from roamvpn.signalling.messages import (
     Address,
     Ba,
-    Br,
     Bu,
     Code,
     FrontEnd,
-    InstanceId,
     NodeRole,
     RegRep,
     RegReq,
@@ -22,24 +20,33 @@ from roamvpn.signalling.messages import (
 )
 from roamvpn.tables.secrets import Secret
 from roamvpn.wire import mobileip_packet as wire
-from roamvpn.wire.authentication import Algorithm, SecurityAssociation
+from roamvpn.wire.authentication import Algorithm
 from roamvpn.wire.errors import WireError
-from roamvpn.wire.mobile import Asking, genuine_at_aaah, refusal_at_home, reply_of, reply_packet, request_packet
+from roamvpn.wire.mobile import genuine_at_aaah, refusal_at_home, reply_of, reply_packet, request_packet
 from roamvpn.wire.mobileip import MobileIpCodec
 from roamvpn.wire.mobileip_packet import TypeNumbers, header_bytes, parse
-from tests.signalled import ALICE, FRANK, TABLES, Bench
-
-KEY = Secret(b"0123456789abcdef")
-HOME = SecurityAssociation(0x1234, KEY, Algorithm.MD5)
-AAA = SecurityAssociation(0x4321, Secret(b"fedcba9876543210"), Algorithm.MD5)
-IDENT = 0xEC000000_00000000
-NAI = b"alice@isp3.example"
-# type 1, flags 0, lifetime 600, home 203.0.113.5, home agent 192.0.2.31, care-of 192.0.2.21, identification
-REQUEST = bytes.fromhex("01 00 0258 cb007105 c000021f c0000215 ec00000000000000")
-REPLY = bytes.fromhex("03 00 0258 cb007105 c000021f ec00000000000000")
-BINDING_REQUEST = bytes.fromhex("11 000000 cb007105 ec00000000000000")
-UPDATE = bytes.fromhex("12 c0 0258 cb007105 c0000215 ec00000000000000")
-ACKNOWLEDGE = bytes.fromhex("13 0000 85 cb007105 ec00000000000000")
+from tests.mobile_ip import (
+    AAA,
+    ACKNOWLEDGE,
+    BENCH,
+    BETWEEN,
+    BINDING_REQUEST,
+    FA,
+    HA,
+    HOME,
+    IDENT,
+    KEY,
+    NAI,
+    PCN,
+    PROOF,
+    REPLY,
+    REQUEST,
+    UPDATE,
+    asked,
+    codec_of,
+    entropy,
+)
+from tests.signalled import ALICE, FRANK, TABLES
 
 
 @pytest.mark.parametrize(
@@ -135,30 +142,10 @@ def test_keys_do_not_print() -> None:
 # mobiles
 
 
-def _asked(**more: object) -> Asking:
-    asking = Asking("alice@isp3.example", "203.0.113.5", "192.0.2.31", "192.0.2.21", 600, IDENT)
-    return asking._replace(**more)  # type: ignore[arg-type] # fields of it
-
-
-def _codec(here: str = "fa21", **keys: bytes) -> MobileIpCodec:
-    others = {
-        name: SecurityAssociation(0x500, Secret(keys.get(name, _pair(here, name)))) for name in TABLES.network.gateways
-    }
-    return MobileIpCodec(TABLES.network, here, others)
-
-
-def _pair(one: str, other: str) -> bytes:
-    return hashlib.sha256(" ".join(sorted((one, other))).encode()).digest()
-
-
-def _entropy(purpose: str, length: int) -> bytes:
-    return hashlib.shake_128(purpose.encode()).digest(length)
-
-
 def test_what_a_mobile_asks_is_understood_by_its_foreign_agent() -> None:  # D7, E2.1, E7.2
-    asking = _asked(old_agent="192.0.2.22", update=ServiceUpdate(FrontEnd.DIALLED), answered=77)
+    asking = asked(old_agent="192.0.2.22", update=ServiceUpdate(FrontEnd.DIALLED), answered=77)
     data = request_packet(asking, HOME, AAA)
-    received = _codec().decode(data, "203.0.113.5")
+    received = codec_of().decode(data, "203.0.113.5")
     assert received.role is NodeRole.FA
     assert received.message == RegReq(
         ALICE, IDENT, "ha31", 600, "fa21b", ServiceUpdate(FrontEnd.DIALLED), 77, packet=data
@@ -174,19 +161,20 @@ def test_what_a_mobile_asks_is_understood_by_its_foreign_agent() -> None:  # D7,
         (REQUEST[:8] + bytes(4) + REQUEST[12:] + bytes([131, 18]) + NAI, 98),
         (REQUEST[:8] + bytes([9] * 4) + REQUEST[12:] + bytes([131, 18]) + NAI, 88),
         (REQUEST + bytes([131, 18]) + NAI, 67),
-        (REQUEST + bytes([131, 18]) + NAI + bytes([77, 1, 0]), 70),
+        (REQUEST + bytes([131, 18]) + NAI[:-1], 70),
+        (REQUEST + bytes([131, 18]) + NAI + bytes([134, 3, 0, 0, 0]) + PROOF, 70),
     ],
 )
 def test_what_a_mobile_asks_wrongly_is_answered_with_its_code(data: bytes, code: int) -> None:
     with pytest.raises(WireError) as caught:
-        _codec().decode(data, "203.0.113.5")
+        codec_of().decode(data, "203.0.113.5")
     answer = parse(caught.value.answer).header
     assert isinstance(answer, wire.Reply)
     assert (answer.code, answer.identification) == (code, IDENT)
 
 
 def test_home_takes_only_the_mobiles_own_word() -> None:
-    data = request_packet(_asked(), HOME, AAA)
+    data = request_packet(asked(), HOME, AAA)
     request = RegReq(ALICE, IDENT, "ha31", 600, packet=data)
     assert refusal_at_home(request, HOME, IDENT) is None
     assert genuine_at_aaah(request, AAA)
@@ -200,48 +188,32 @@ def test_home_takes_only_the_mobiles_own_word() -> None:
 
 
 def test_a_reply_holds_for_the_mobile_only_as_home_signed_it() -> None:
-    data = reply_packet(RegRep(ALICE, IDENT, Code.ACCEPTED, 300), "203.0.113.5", "192.0.2.31", HOME)
+    data = reply_packet(RegRep(ALICE, IDENT, Code.ACCEPTED, 300), "203.0.113.5", "192.0.2.31", HOME, IDENT)
     assert reply_of(data, HOME) == (RegRep(ALICE, IDENT, Code.ACCEPTED, 300), True)
     with pytest.raises(WireError, match="not the home agent's"):
         reply_of(data[:-1] + bytes([data[-1] ^ 1]), HOME)
     with pytest.raises(WireError, match="has not signed"):
         reply_of(REPLY, HOME)
-    refused = _codec().encode(Address(NodeRole.MN, ALICE), RegRep(ALICE, IDENT, Code.FA_RESOURCES), _entropy)
+    refused = codec_of().encode(Address(NodeRole.MN, ALICE), RegRep(ALICE, IDENT, Code.FA_RESOURCES), entropy)
     assert reply_of(refused, HOME) == (RegRep(ALICE, IDENT, Code.FA_RESOURCES), False)
 
 
 # agents
 
-BENCH = Bench()
-FA, HA, PCN = Address(NodeRole.FA, "fa21"), Address(NodeRole.HA, "ha31"), Address(NodeRole.PCN, "pcn41b")
-HELD = InstanceId("aaah33;1", 1, 2)
-PACKET = request_packet(_asked(), HOME, AAA)
-BETWEEN = [
-    (FA, HA, RegReq(ALICE, IDENT, "ha31", 600, "fa21b", None, 5, "fa21", HELD, PACKET)),
-    (FA, HA, RegReq(ALICE, 7, "ha31", 600, "fa21b", ServiceUpdate(), 5, "fa21", HELD)),
-    (HA, FA, RegRep(ALICE, 7, Code.ACCEPTED, 600, ("fa22", "fa21b"))),
-    (HA, PCN, Bu(FRANK, 9, HA, 600, 7, BENCH.information(FRANK).posted(7), ready=True)),
-    (HA, PCN, Bu(FRANK, 9, HA, 0, 7)),
-    (PCN, HA, Ba(FRANK, 9, PCN, Code.STALE, 7)),
-    (PCN, HA, Br(FRANK, PCN, 7)),
-    (FA, Address(NodeRole.FA, "fa21b"), Bu(FRANK, 9, FA, 10, 0, BENCH.on_leg(FRANK), ready=True)),
-    (FA, Address(NodeRole.FA, "fa21b"), Ba(FRANK, 9, FA, Code.ACCEPTED)),
-]
-
 
 @pytest.mark.parametrize(("sender", "to", "message"), BETWEEN)
 def test_what_agents_send_comes_as_it_was(sender: Address, to: Address, message: RegReq) -> None:
-    data = _codec(sender.name).encode(to, message, _entropy)
-    received = _codec(to.name).decode(data, TABLES.network.gateways[sender.name].address)
+    data = codec_of(sender.name).encode(to, message, entropy)
+    received = codec_of(to.name).decode(data, TABLES.network.gateways[sender.name].address)
     assert (received.role, received.sender, received.message) == (to.role, sender, message)
 
 
 def test_a_signed_reply_goes_through_the_foreign_agent_unchanged() -> None:
-    signed = reply_packet(RegRep(ALICE, IDENT, Code.ACCEPTED, 300), "203.0.113.5", "192.0.2.31", HOME)
+    signed = reply_packet(RegRep(ALICE, IDENT, Code.ACCEPTED, 300), "203.0.113.5", "192.0.2.31", HOME, IDENT)
     reply = RegRep(ALICE, IDENT, Code.ACCEPTED, 300, ("fa21b",), signed)
-    received = _codec("fa21").decode(_codec("ha31").encode(FA, reply, _entropy), "192.0.2.31")
+    received = codec_of("fa21").decode(codec_of("ha31").encode(FA, reply, entropy), "192.0.2.31")
     assert received.message == reply
-    assert _codec("fa21").encode(Address(NodeRole.MN, ALICE), received.message, _entropy) == signed
+    assert codec_of("fa21").encode(Address(NodeRole.MN, ALICE), received.message, entropy) == signed
 
 
 def test_no_key_and_no_session_can_be_read_on_the_wire() -> None:
@@ -249,42 +221,42 @@ def test_no_key_and_no_session_can_be_read_on_the_wire() -> None:
     keys = information.segments[0].keys
     assert keys is not None
     assert keys.psk is not None
-    data = _codec("ha31").encode(PCN, Bu(FRANK, 9, HA, 600, 7, information), _entropy)
+    data = codec_of("ha31").encode(PCN, Bu(FRANK, 9, HA, 600, 7, information), entropy)
     for secret in (bytes(keys.psk), keys.psk.hex().encode(), information.session_id.encode(), b"10.5.1.9"):
         assert secret not in data
 
 
 @pytest.mark.parametrize("place", range(0, 400, 7))
 def test_what_an_agent_sends_cannot_be_changed(place: int) -> None:
-    data = bytearray(_codec("ha31").encode(PCN, BETWEEN[3][2], _entropy))
+    data = bytearray(codec_of("ha31").encode(PCN, BETWEEN[3][2], entropy))
     data[place % len(data)] ^= 0x40
     with pytest.raises(WireError):
-        _codec("pcn41b").decode(bytes(data), "192.0.2.31")
+        codec_of("pcn41b").decode(bytes(data), "192.0.2.31")
 
 
 def test_an_agent_speaks_for_itself_only() -> None:
     update = Bu(FRANK, 9, HA, 0, 7)
-    data = _codec("ha31").encode(PCN, update, _entropy)
+    data = codec_of("ha31").encode(PCN, update, entropy)
     with pytest.raises(WireError, match="not from an agent"):
-        _codec("pcn41b").decode(data, "192.0.2.21")
-    forged = _codec("fa21").encode(PCN, update, _entropy)
+        codec_of("pcn41b").decode(data, "192.0.2.21")
+    forged = codec_of("fa21").encode(PCN, update, entropy)
     with pytest.raises(WireError, match="may not send"):
-        _codec("pcn41b").decode(forged, "192.0.2.21")
+        codec_of("pcn41b").decode(forged, "192.0.2.21")
     as_home = Bu(FRANK, 9, Address(NodeRole.HA, "fa21"), 0, 7)
     with pytest.raises(WireError, match="may not send"):
-        _codec("pcn41b").decode(_codec("fa21").encode(PCN, as_home, _entropy), "192.0.2.21")
+        codec_of("pcn41b").decode(codec_of("fa21").encode(PCN, as_home, entropy), "192.0.2.21")
 
 
 def test_a_message_cannot_be_sent_back_to_its_sender() -> None:
     acknowledge = Ba(FRANK, 9, FA, Code.ACCEPTED)
-    data = _codec("fa21").encode(Address(NodeRole.FA, "fa21b"), acknowledge, _entropy)
+    data = codec_of("fa21").encode(Address(NodeRole.FA, "fa21b"), acknowledge, entropy)
     with pytest.raises(WireError, match="cannot be read"):
-        _codec("fa21").decode(data, "192.0.2.22")
+        codec_of("fa21").decode(data, "192.0.2.22")
 
 
 def test_an_agent_without_association_is_not_spoken_to() -> None:
     alone = MobileIpCodec(TABLES.network, "fa21", {})
     with pytest.raises(WireError, match="no security association"):
-        alone.encode(HA, BETWEEN[0][2], _entropy)
+        alone.encode(HA, BETWEEN[0][2], entropy)
     with pytest.raises(WireError, match="not from an agent"):
-        alone.decode(_codec("ha31").encode(FA, BETWEEN[2][2], _entropy), "192.0.2.31")
+        alone.decode(codec_of("ha31").encode(FA, BETWEEN[2][2], entropy), "192.0.2.31")
