@@ -90,8 +90,8 @@ class Radius(NamedTuple):
 
     port: int
 
-    def account(self, status: int, number: int, **others: bytes) -> bool:
-        """Send one accounting request as an access server does; whether it was answered within two seconds."""
+    def account(self, status: int, number: int, patience: float = 20, **others: bytes) -> bool:
+        """Send one accounting request as an access server does; whether it was answered in so many seconds."""
         attributes = {
             "40": struct.pack("!I", status),
             "1": b"alice@isp3.example",
@@ -104,7 +104,7 @@ class Radius(NamedTuple):
         head = struct.pack("!BBH", 4, number, 20 + len(body))
         authenticator = hashlib.md5(head + bytes(16) + body + SECRET).digest()  # noqa: S324 - RFC 2866 section 3
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nas:
-            nas.settimeout(2)
+            nas.settimeout(patience)
             nas.connect(("127.0.0.1", self.port))
             nas.send(head + authenticator + body)
             try:
@@ -217,8 +217,8 @@ def test_the_late_stop_of_an_earlier_session_ends_nothing_and_is_not_repeated(tm
             (2, START, b"2", now - 10),
             (3, STOP, b"1", now),
         ):
-            told = {"a44": session, "a55": struct.pack("!I", at)}
-            assert await asyncio.to_thread(radius.account, status, number, **told)
+            stamp = struct.pack("!I", at)
+            assert await asyncio.to_thread(radius.account, status, number, a44=session, a55=stamp)
         assert [each.type for each in await running.waiting()] == ["register", "register"]
         assert running.counted()["radius", "stale"] == 1
 
@@ -247,7 +247,7 @@ def test_what_cannot_be_kept_is_not_answered_so_that_it_comes_again(tmp_path: Pa
     async def steps(running: Hook, radius: Radius) -> None:
         at = int(time.time())
         assert await asyncio.to_thread(radius.account, START, 1, a55=struct.pack("!I", at))
-        assert not await asyncio.to_thread(radius.account, INTERIM, 2, a55=struct.pack("!I", at + 1))
+        assert not await asyncio.to_thread(radius.account, INTERIM, 2, 1, a55=struct.pack("!I", at + 1))
         assert running.counted()["radius", "full"] >= 1
 
     run(tmp_path, steps, Limits(events=1))

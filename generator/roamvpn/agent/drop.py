@@ -10,6 +10,8 @@ import asyncio
 import ctypes
 import os
 import stat
+from contextlib import suppress
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,12 +21,13 @@ from roamvpn.agent.intake import Form
 from roamvpn.tables.problems import RoamvpnError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from roamvpn.agent.intake import Intake
 
-_MOVED_TO, _ONLYDIR = 0x80, 0x01000000  # inotify(7)
-_CLOEXEC, _NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
+_MOVED_TO, _MOVE_SELF, _ONLYDIR = 0x80, 0x800, 0x01000000  # inotify(7); removal is told unasked
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _AT_ONCE = 1000
 _LATER = 5.0
 """Seconds after which a full spool is tried again."""
@@ -41,19 +44,21 @@ class DropDirectory:
     async def watch(self) -> None:
         """Take what is there, then what comes. Raises RoamvpnError where the directory cannot be watched."""
         changed = asyncio.Event()
-        descriptor = _inotify(self.path)
         loop = asyncio.get_running_loop()
+        descriptor = _inotify(self.path)
 
         def noticed() -> None:
             # which names does not matter: the directory is read anyway, which an overflow of the queue cannot spoil
             os.read(descriptor, 64 * 1024)
             changed.set()
 
-        loop.add_reader(descriptor, noticed)
         try:
+            _watch(descriptor, self.path)
+            loop.add_reader(descriptor, noticed)
             while True:
                 changed.clear()
-                if await self.sweep():
+                # asked each time, before looking: by now it may be another directory of this name
+                if self._watched(descriptor) and await self.sweep():
                     await changed.wait()
                 else:
                     await asyncio.sleep(_LATER)
@@ -63,10 +68,22 @@ class DropDirectory:
 
     async def sweep(self) -> bool:
         """Take what is there, in the order in which it came; False where something had to stay."""
-        while found := await asyncio.to_thread(self._found):
-            for path, form in found:
-                if not await self._settled(path, form):
-                    return False
+        try:
+            while found := await asyncio.to_thread(self._found):
+                for path, form in found:
+                    if not await self._settled(path, form):
+                        return False
+        except OSError as error:
+            self._log.error("directory cannot be read", error=error.strerror)
+            return False
+        return True
+
+    def _watched(self, descriptor: int) -> bool:
+        try:
+            _watch(descriptor, self.path)
+        except RoamvpnError as error:
+            self._log.error("drop directory is gone", error=str(error))
+            return False
         return True
 
     async def _settled(self, path: Path, form: Form) -> bool:
@@ -86,13 +103,16 @@ class DropDirectory:
 
     def _found(self) -> list[tuple[Path, Form]]:
         """Files to take, oldest first, some at a time. What somebody is still writing begins with a dot."""
-        found = []
+        return [(self.path / name, form) for _at, name, form in nsmallest(_AT_ONCE, self._entries())]
+
+    def _entries(self) -> Iterator[tuple[int, str, Form]]:
         with os.scandir(self.path) as entries:
             for entry in entries:
                 form = next((form for form in Form if entry.name.endswith(f".{form}.json")), None)
-                if form is not None and not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False):
-                    found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name, form))
-        return [(self.path / name, form) for _at, name, form in sorted(found)[:_AT_ONCE]]
+                if form is None or entry.name.startswith(".") or entry.is_dir(follow_symlinks=False):
+                    continue
+                with suppress(FileNotFoundError):
+                    yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.name, form
 
 
 def _read(path: Path) -> bytes | None:
@@ -111,11 +131,13 @@ def _read(path: Path) -> bytes | None:
 
 
 def _inotify(path: Path) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor: int = libc.inotify_init1(_CLOEXEC | _NONBLOCK)
-    if descriptor < 0 or libc.inotify_add_watch(descriptor, os.fsencode(path), _MOVED_TO | _ONLYDIR) < 0:
-        reason = os.strerror(ctypes.get_errno())
-        if descriptor >= 0:
-            os.close(descriptor)
-        raise RoamvpnError(f"{path}: cannot be watched: {reason}")
+    descriptor: int = _LIBC.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    if descriptor < 0:
+        raise RoamvpnError(f"{path}: cannot be watched: {os.strerror(ctypes.get_errno())}")
     return descriptor
+
+
+def _watch(descriptor: int, path: Path) -> None:
+    """Ask to be told; to ask again changes nothing."""
+    if _LIBC.inotify_add_watch(descriptor, os.fsencode(path), _MOVED_TO | _MOVE_SELF | _ONLYDIR) < 0:
+        raise RoamvpnError(f"{path}: cannot be watched: {os.strerror(ctypes.get_errno())}")

@@ -129,3 +129,37 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
             await DropDirectory(tmp_path / "nowhere", running.intake).watch()
 
     run(tmp_path, steps)
+
+
+@pytest.mark.parametrize("away", ["removed", "renamed"])
+def test_another_directory_of_the_name_is_watched_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    async def steps(running: Hook, drop: DropDirectory) -> None:
+        monkeypatch.setattr(module, "_LATER", 0.01)
+        swept = asyncio.Event()
+        sweep = drop.sweep
+
+        async def watched() -> bool:
+            done = await sweep()
+            swept.set()
+            return done
+
+        monkeypatch.setattr(drop, "sweep", watched)
+        watch = asyncio.create_task(drop.watch())
+        await swept.wait()
+        if away == "removed":
+            drop.path.rmdir()
+        else:
+            drop.path.rename(tmp_path / "elsewhere")
+        drop.path.mkdir()
+        events = running.spool.events()
+        for number in (1, 2):
+            swept.clear()
+            leave(drop.path, number)
+            assert (await anext(events)).event.event_id == f"e-{number}"
+            await swept.wait()
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+    run(tmp_path, steps)
