@@ -309,10 +309,12 @@ def test_status_and_metrics_are_told_on_a_socket_of_ours(tmp_path: Path) -> None
 # who may say what
 
 
-def claimed(origin: str, *, relay: str | None = None) -> bytes:
-    """An AMR as `fa21` would send it, of another origin, and perhaps relayed."""
+def claimed(origin: str, *records: str, relay: str | None = None) -> bytes:
+    """An AMR of an origin, and perhaps relayed, with these Route-Records more."""
     codec = DiameterCodec(NETWORK, "fa21")
-    return codec.request(Amr(FRANK, 9, origin, RegReq(FRANK, 9, "ha31", 60), relay), "aaah33")
+    raw = codec.request(Amr(FRANK, 9, origin, RegReq(FRANK, 9, "ha31", 60), relay), "aaah33")
+    more = [pack_avp(a.ROUTE_RECORD.code, each.encode()) for each in records]
+    return pack_message(peek_header(raw), raw[20:] + b"".join(more))
 
 
 @pytest.mark.parametrize(
@@ -320,6 +322,9 @@ def claimed(origin: str, *, relay: str | None = None) -> bytes:
     [
         # another foreign agent
         (FA21, claimed("fa21b")),
+        # as if it were a relay
+        (FA21, claimed("fa21b", "fa21b.isp2.example")),
+        (AAAF23, claimed("fa22", "aaaf23b.isp2b.example", relay="aaaf23b")),
         # it would be given the domain's key
         (FA21, claimed("fa21", relay="aaaf23")),
         # a domain's server for an agent of another domain
@@ -352,10 +357,14 @@ def test_a_relay_that_is_no_node_speaks_for_whom_it_had_it_from(tmp_path: Path) 
         await home.start()
         try:
             async with raw_peer(home.diameter.node.ports[0], relay) as peer:
-                for records, result in (([FA21], 5003), ([FA21, AAAF23], 4006)):
-                    raw = claimed("fa21", relay="aaaf23")
-                    more = b"".join(pack_avp(a.ROUTE_RECORD.code, each.encode()) for each in records[1:])
-                    peer.ask(pack_message(peek_header(raw), raw[20:] + more))
+                for records, result in (
+                    # it had it from the agent, which may not name a relay; from a stranger; from the relay
+                    ((FA21,), 5003),
+                    ((AAAF23, FA22), 5003),
+                    ((AAAF23, "evil.transit.example"), 5003),
+                    ((AAAF23,), 4006),
+                ):
+                    peer.ask(claimed("fa21", *records, relay="aaaf23"))
                     assert a.Reader(await peer.read(), a.ENTERPRISE).one(a.RESULT_CODE) == result
         finally:
             await home.stop()

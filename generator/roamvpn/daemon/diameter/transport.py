@@ -1,8 +1,8 @@
 """Between a node's machines and Diameter: AMR and HAR become requests, AMA and HAA the answers to those that wait.
 
 Who may say what is decided here, by the identity that a peer has proved: a foreign agent speaks for itself, the AAA
-server of its domain for it, and a relay hands on what its Route-Record says it had from them. Otherwise a gateway
-could claim to be another one, or a domain, and be given its keys.
+server of its domain for it, and a relay, which is no node of the network, hands on what it had from them, as its
+Route-Record says. Otherwise a gateway could claim to be another one, or a domain, and be given its keys.
 """
 
 from __future__ import annotations
@@ -177,8 +177,9 @@ class DiameterTransport:
                 speaker = relay
         if request.peer == speaker:
             return
+        # a relay adds whom it had the request from, by what that peer has proved; what stands before, anybody may write
         records = request.reader.all(a.ROUTE_RECORD, _ROUTE_RECORDS)
-        if self.codec.identities.is_node(request.peer) or speaker not in records:
+        if self.codec.identities.is_node(request.peer) or records[-1:] != [speaker]:
             raise DiameterError(f.AUTHORIZATION_REJECTED, f"{request.peer} does not speak for {speaker}")
 
     def _relay(self, request: Request) -> str | None:
