@@ -8,4 +8,10 @@ STEPS = {
     "the same state once more changes nothing": "again",
     "a move loses no packet of a 5 ms stream, either way": "move",
     "nothing is left at the agent that was left": "left",
+    "what is shared comes with its first user and goes with the last": "shared",
+    "an association that does not come up costs nothing, and is mended by itself": "rollback",
+    "an applier that dies at any step is where it shall be after its restart": "kill",
+    "associations come back after charon was restarted": "charon",
+    "strays are removed after a restart, what only resembles ours is not": "strays",
+    "after the last session all is as it was before the first": "gone",
 }

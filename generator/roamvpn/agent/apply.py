@@ -63,7 +63,7 @@ class Applier:
         ended: Callable[[Outcome], None] = lambda _outcome: None,
         trace: Callable[[str, Verb], None] = lambda _nai, _verb: None,
     ) -> None:
-        """`alarm` is told NAI, object and reason of what does not work; `ended` each change that has come to its end."""
+        """`alarm` is told NAI, object and reason of what does not work; `ended` how each change came to its end."""
         self.limits = limits or Limits()
         self.state = GatewayState(gateway)
         self.generation = 0
@@ -133,7 +133,7 @@ class Applier:
             asyncio.get_running_loop().call_soon(done, False)  # noqa: FBT003 - the answer
         else:
             self._pending += 1
-            user.waiters.append(Waiter(effect, loaded, done, time.monotonic()))
+            user.waiters.append(Waiter(effect, loaded, done, time.monotonic(), user.version + 1))
         self.wish(user)
 
     async def reconcile(self, state: GatewayState) -> int:
@@ -150,7 +150,7 @@ class Applier:
         return await self._reconciler.drift()
 
     async def settled(self) -> None:
-        """Wait until nobody is on his way, and old associations are closed. A retry that is due later is not waited for."""
+        """Wait until nobody is on his way, and old associations are closed; later retries are not waited for."""
         while tasks := [user.task for user in self.users.values() if user.task is not None] + [*self._background]:
             await asyncio.wait(tasks)
         await self.carrier.drained()
@@ -175,13 +175,12 @@ class Applier:
         made: dict[object, LegMaterial] = {}
         parts = [self._leg(user, self.state.legs[name], self.state.secrets.get(name), made) for name in user.legs]
         parts += [leaning(name) for name in sorted(user.shared)]
-        prepared = [
-            self._leg(user, each.leg, each.keys if each.peer is None else None, made)
-            if each.leg is not None
-            else leaning(each.peer.name)
-            for each in user.prepared
-            if each.leg is not None or each.peer is not None
-        ]
+        prepared: list[Part] = []
+        for each in user.prepared:
+            if each.leg is not None:
+                prepared.append(self._leg(user, each.leg, each.keys, made))
+            elif each.peer is not None:
+                prepared.append(leaning(each.peer.name))
         user.made = made
         return Want(tuple(parts), tuple(prepared))
 
@@ -266,15 +265,16 @@ class Applier:
                 want = self.want(user)
                 await self.carrier.converge(user, want)
                 await self.carrier.release()
-                reason = self._incomplete(user, want)
+                if version == user.version:
+                    reason = self._incomplete(user, want)
             except Superseded:
                 continue
             except (GatewayError, RoamvpnError) as error:
                 reason = str(error)
             except Exception as error:  # noqa: BLE001 - one user's trouble is not the others'
                 reason = f"{type(error).__name__}"
-            if reason and version == user.version:
-                self._failed(user, reason)
+            if reason:
+                self._failed(user, reason, version)
         user.task = None
         if user.idle:
             self.users.pop(user.nai, None)
@@ -298,10 +298,12 @@ class Applier:
                 self._owners.pop(key.name, None)
         user.tried &= names
 
-    def _failed(self, user: User, reason: str) -> None:
-        waiters, user.waiters = user.waiters, []
-        for waiter in waiters:
+    def _failed(self, user: User, reason: str, version: int) -> None:
+        for waiter in user.heard(version):
             self._answer(user, waiter, reason, Spent())
+        if version != user.version:
+            # he is on his way to something else already
+            return
         if user.attempts == 0:
             self._alarm(user.nai, "session", reason)
         user.begun.clear()
@@ -313,14 +315,14 @@ class Applier:
         user.retry = None
         self.wish(user)
 
-    def _loaded(self, user: User) -> None:
+    def _loaded(self, user: User, version: int) -> None:
         for waiter in user.waiters:
-            if not waiter.told:
+            if waiter.version <= version and not waiter.told:
                 waiter.told = True
                 self._tell(user, waiter.loaded)
 
-    def _done(self, user: User, reason: str, spent: Spent) -> None:
-        waiters, user.waiters = user.waiters, []
+    def _done(self, user: User, version: int, reason: str, spent: Spent) -> None:
+        waiters = user.heard(version)
         if waiters:
             self.generation += 1
         for waiter in waiters:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.tables.problems import RoamvpnError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FIRST = "0" * 64
 """What the first line of all carries as the hash of the one before."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.agent.charon import NOT_YET
 from roamvpn.agent.plan import Verb, plan
@@ -43,11 +43,21 @@ class Spent:
 class Hooks:
     """Whom the carrier calls. `trace` is told of every step that was done, for tests and for metrics."""
 
-    loaded: Callable[[User], None]
-    done: Callable[[User, str, Spent], None]
+    loaded: Callable[[User, int], None]
+    done: Callable[[User, int, str, Spent], None]
     peer: Callable[[str], PeerMaterial]
     unused: Callable[[str], bool]
     trace: Callable[[str, Verb], None] = field(default=lambda _nai, _verb: None)
+
+
+class _Turn(NamedTuple):
+    """One plan being worked off: for whom, for which of his wishes, what it has cost, what was given up."""
+
+    user: User
+    version: int
+    now: Plan
+    spent: Spent
+    stuck: frozenset[Key | str]
 
 
 class Carrier:
@@ -64,6 +74,18 @@ class Carrier:
         self._hooks = hooks
         self._turns = asyncio.Semaphore(limits.side_by_side)
         self._draining: dict[asyncio.Task[None], str] = {}
+        self._steps: dict[Verb, Callable[[_Turn, Step], Awaitable[None]]] = {
+            Verb.BUILD: self._build,
+            Verb.LOAD: self._load,
+            Verb.DECODE: self._set,
+            Verb.LOADED: self._loaded,
+            Verb.SWITCH: self._set,
+            Verb.DONE: self._done,
+            Verb.UNLOAD: self._unload,
+            Verb.CLEAR: self._clear,
+            Verb.RETIRE: self._retire,
+            Verb.RELEASE: self._release,
+        }
 
     def worth(self, user: User, want: Want) -> bool:
         """Whether anything is to be done for him."""
@@ -76,61 +98,77 @@ class Carrier:
             GatewayError: a step was refused; what had carried packets does so again.
             Superseded: he shall have something else by now.
         """
-        spent, version = Spent(), user.version
+        version, spent = user.version, Spent()
         stuck: frozenset[Key | str] = frozenset()
         user.lean(want)
         while True:
             now = plan(user.have(self._charon, self._peers), want, self._order, stuck)
-            for step in now.steps:
-                if step.verb is Verb.RAISE:
-                    late = await self._raise(user, step, version, spent)
-                    self._hooks.trace(user.nai, step.verb)
-                    if late:
-                        stuck |= late
-                        break
-                    continue
-                async with self._turns:
-                    await self._step(user, step, now, spent, stuck)
-                self._hooks.trace(user.nai, step.verb)
-            else:
+            turn = _Turn(user, version, now, spent, stuck)
+            late = await self._work_off(turn)
+            if not late:
                 user.lean(want)
                 return not stuck
+            stuck |= late
 
-    async def _step(  # noqa: PLR0913, PLR0917 - a step and what it counts to
-        self, user: User, step: Step, now: Plan, spent: Spent, stuck: frozenset[Key | str]
-    ) -> None:
-        match step.verb:
-            case Verb.BUILD:
-                for name in step.peers:
-                    await _timed(spent, "kernel", self._peers.build(self._hooks.peer(name)))
-            case Verb.LOAD:
-                for key in step.keys:
-                    association = user.material[key].association
-                    if association is not None:
-                        await _timed(spent, "charon", self._charon.load(association))
-            case Verb.DECODE | Verb.SWITCH:
-                await _timed(spent, "kernel", self._set(user, step.objects, now))
-            case Verb.LOADED:
-                self._hooks.loaded(user)
-            case Verb.DONE:
-                user.force = now.force
-                reason = "; ".join(sorted(self._why(user, each) for each in stuck))
-                self._hooks.done(user, reason, spent)
-            case Verb.UNLOAD:
-                for key in step.keys:
-                    if self._charon.up(key):
-                        await self._charon.unload(key)
-            case Verb.CLEAR:
-                await self._kernel.remove(step.objects)
-                for name in step.objects:
-                    user.objects.pop(name, None)
-                user.force = tuple(part for part in user.force if part in now.force)
-            case Verb.RETIRE:
-                for key in step.keys:
-                    await self._retire(user, key)
-            case Verb.RELEASE:
-                user.peers.difference_update(step.peers)
-                await self.release()
+    async def _work_off(self, turn: _Turn) -> frozenset[Key | str]:
+        """Work a plan off; returns what did not come up, at which it ends."""
+        user = turn.user
+        for step in turn.now.steps:
+            # what was switched is told before anything newer is looked at
+            if user.version != turn.version and step.verb is not Verb.DONE:
+                raise Superseded
+            if step.verb is Verb.RAISE:
+                late = await self._raise(turn, step)
+                self._hooks.trace(user.nai, step.verb)
+                if late:
+                    return late
+                continue
+            async with self._turns:
+                await self._steps[step.verb](turn, step)
+            self._hooks.trace(user.nai, step.verb)
+        return frozenset()
+
+    # steps
+
+    async def _build(self, turn: _Turn, step: Step) -> None:
+        for name in step.peers:
+            await _timed(turn.spent, "kernel", self._peers.build(self._hooks.peer(name)))
+
+    async def _load(self, turn: _Turn, step: Step) -> None:
+        for key in step.keys:
+            association = turn.user.material[key].association
+            if association is not None:
+                await _timed(turn.spent, "charon", self._charon.load(association))
+
+    async def _set(self, turn: _Turn, step: Step) -> None:
+        await _timed(turn.spent, "kernel", self._make(turn.user, step.objects, turn.now))
+
+    async def _loaded(self, turn: _Turn, _step: Step) -> None:
+        self._hooks.loaded(turn.user, turn.version)
+
+    async def _done(self, turn: _Turn, _step: Step) -> None:
+        turn.user.force = turn.now.force
+        reason = "; ".join(sorted(self._why(turn.user, each) for each in turn.stuck))
+        self._hooks.done(turn.user, turn.version, reason, turn.spent)
+
+    async def _unload(self, _turn: _Turn, step: Step) -> None:
+        for key in step.keys:
+            if self._charon.up(key):
+                await self._charon.unload(key)
+
+    async def _clear(self, turn: _Turn, step: Step) -> None:
+        await _timed(turn.spent, "kernel", self._kernel.remove(step.objects))
+        for name in step.objects:
+            turn.user.objects.pop(name, None)
+        turn.user.force = tuple(part for part in turn.user.force if part in turn.now.force)
+
+    async def _retire(self, turn: _Turn, step: Step) -> None:
+        for key in step.keys:
+            await self._retired(turn.user, key)
+
+    async def _release(self, turn: _Turn, step: Step) -> None:
+        turn.user.peers.difference_update(step.peers)
+        await self.release()
 
     async def release(self) -> None:
         """Take down shared peers that nobody leans on. Raises GatewayError."""
@@ -138,7 +176,7 @@ class Carrier:
             if self._hooks.unused(name):
                 await self._peers.release(name, self._hooks.unused)
 
-    async def _set(self, user: User, names: Iterable[str], now: Plan) -> None:
+    async def _make(self, user: User, names: Iterable[str], now: Plan) -> None:
         """Set objects; where that fails, those that carried packets do so again."""
         todo = [name for name in names if user.objects.get(name) != now.lines[name]]
         if not todo:
@@ -167,11 +205,13 @@ class Carrier:
 
     # associations
 
-    async def _raise(self, user: User, step: Step, version: int, spent: Spent) -> frozenset[Key | str]:
+    async def _raise(self, turn: _Turn, step: Step) -> frozenset[Key | str]:
         """Bring up what is asked for; returns what did not come up in time. Raises Superseded."""
-        started = now = time.monotonic()
+        user = turn.user
+        started = time.monotonic()
         keys, names = set(step.keys), set(step.peers)
-        deadline = min(user.begun.setdefault(each, now) for each in (*keys, *names)) + self._limits.deadline
+        every: list[Key | str] = [*keys, *names]
+        deadline = min(user.begun.setdefault(each, started) for each in every) + self._limits.deadline
         for name in names:
             self._peers.bring_up(name, initiate=user.initiate)
         for key in keys:
@@ -185,17 +225,17 @@ class Carrier:
                 left = deadline - time.monotonic()
                 if not keys and not names:
                     return frozenset()
-                if user.version != version:
+                if user.version != turn.version:
                     raise Superseded
                 if left <= 0:
                     return frozenset((*keys, *names))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(user.wake.wait(), left)
         finally:
-            for each in (*step.keys, *step.peers):
+            for each in every:
                 if each not in keys and each not in names:
                     user.begun.pop(each, None)
-            spent.ike += time.monotonic() - started
+            turn.spent.ike += time.monotonic() - started
 
     def _initiates(self, user: User, key: Key) -> bool:
         """The end that learns last: this one if the change says so; towards an enterprise always; else as recovery."""
@@ -225,7 +265,7 @@ class Carrier:
         finally:
             user.tries.pop(key, None)
 
-    async def _retire(self, user: User, key: Key) -> None:
+    async def _retired(self, user: User, key: Key) -> None:
         """Out of charon, and its SAs closed when what is under way in them has arrived."""
         task = user.tries.pop(key, None)
         if task is not None:

@@ -25,6 +25,7 @@ _EVENTS = ("child-updown", "ike-updown", "ike-rekey")
 _INSTALLED = (b"INSTALLED", b"REKEYING", b"REKEYED")
 _TERMINATE_MS = 2_000
 _GRACE = 5.0
+_AGAIN = 0.1
 _SIDE_BY_SIDE = 8
 """charon has 16 threads; each command that waits occupies one."""
 NOT_YET = "not established after"
@@ -58,11 +59,11 @@ class Charon:
         self._task: asyncio.Task[None] | None = None
         self._resync: asyncio.Task[None] | None = None
         self._aside = asyncio.Semaphore(_SIDE_BY_SIDE)
-        self._instance: int | None = None
         self._sas: dict[str, Sa] = {}
         self._uniques: dict[Key, dict[str, None]] = {}
         self._expected: dict[tuple[str, int], Key] = {}
-        self._downs: set[str] = set()
+        self._news: set[str] = set()
+        self._former: set[Key] = set()
         self.loaded: dict[str, Key] = {}
         self.present = asyncio.Event()
         """Whether a charon is listened to and its SAs are known."""
@@ -174,33 +175,44 @@ class Charon:
         await self.unload(key)
 
     async def look(self) -> None:
-        """Ask which SAs stand; those that went meanwhile are told as lost."""
-        self._downs.clear()
+        """Ask which SAs stand; associations that went meanwhile are told as lost. Raises GatewayError."""
+        self._news.clear()
         events = await self._client.stream("list-sas", "list-sa", {"noblock": "yes"})
-        found = {sa.unique: sa for event in events for sa in self._listed(event) if sa.unique not in self._downs}
-        gone = [sa for unique, sa in self._sas.items() if unique not in found]
-        for sa in gone:
-            self._drop(sa.unique)
+        # what was told while charon listed is newer than its list
+        found = {sa.unique: sa for event in events for sa in self._listed(event) if sa.unique not in self._news}
+        before = set(self._uniques)
+        for sa in list(self._sas.values()):
+            if sa.unique not in self._news and sa.unique not in found:
+                self._take(sa)
         for sa in found.values():
             self._add(sa)
         self.present.set()
+        for key in before - set(self._uniques):
+            self._lost(key)
 
     # events
 
-    def _connected(self, instance: int) -> None:
-        if instance != self._instance:
-            self.loaded.clear()
-        self._instance = instance
+    def _connected(self) -> None:
+        # the socket does not close while charon runs: this is another one, which knows nothing and counts anew
+        self.loaded.clear()
+        self._former |= set(self._uniques)
+        self._sas.clear()
+        self._uniques.clear()
         if self._resync is not None:
             self._resync.cancel()
         self._resync = asyncio.create_task(self._look_again())
 
     async def _look_again(self) -> None:
-        try:
-            await self.look()
-        except GatewayError:
-            # it went while it was asked; whoever connects next asks again
-            return
+        while True:
+            try:
+                await self.look()
+                break
+            except GatewayError:
+                # where charon went meanwhile, whoever connects next asks again, and ends this
+                await asyncio.sleep(_AGAIN)
+        former, self._former = self._former, set()
+        for key in former - set(self._uniques):
+            self._lost(key)
         self._back()
 
     def _gone(self) -> None:
@@ -215,10 +227,11 @@ class Charon:
             elif message.get("up") == b"yes":
                 if event == "child-updown":
                     for sa in self._children(name, node):
+                        self._news.add(sa.unique)
                         self._add(sa)
             else:
                 unique = _text(node.get("uniqueid"))
-                self._downs.add(unique)
+                self._news.add(unique)
                 self._drop(unique)
 
     def _rekeyed(self, node: dict[str, Value]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from roamvpn.gateway.objects import Json
-    from roamvpn.tables.gateway_state import GatewayState
+    from roamvpn.tables.gateway_state import GatewayState, Unit
     from roamvpn.tables.network import Network
 
 _LEG = re.compile(r"rv-[ph][1-9][0-9]*-u(?P<user>[0-9a-f]{8})-.+\Z")
@@ -66,7 +66,7 @@ class Ownership:
 
 
 def _base_spis(state: GatewayState) -> set[int]:
-    units = (*state.peers.values(), *state.legs.values())
+    units: list[Unit] = [*state.peers.values(), *state.legs.values()]
     by_hand = [unit for unit in units if unit.owner == BASE and unit.keying is Keying.STATIC]
     return {spi for unit in by_hand for spi in (unit.in_spi, unit.out_spi)}
 

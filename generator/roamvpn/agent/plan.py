@@ -182,11 +182,12 @@ def _make_before_break(have: Have, want: Want, goal: _Goal) -> Iterator[Step]:
         guards = part in want.parts and part.slot not in taken and not part.hand_off
         early.update(dict.fromkeys((*part.decode, *part.switch) if guards else part.decode))
     yield from _loading(have, want)
-    yield Step(Verb.DECODE, objects=tuple(name for name in early if not have.objects.get(name)))
+    absent = tuple(name for name in early if not have.objects.get(name))
+    yield Step(Verb.DECODE, objects=absent)
     yield Step(Verb.LOADED)
     raised = _raising(have, want, goal.stuck)
     yield raised
-    yield Step(Verb.SWITCH, objects=_differing(have, goal.lines))
+    yield Step(Verb.SWITCH, objects=tuple(name for name in _differing(have, goal.lines) if name not in absent))
     yield Step(Verb.DONE)
     yield _unloading(have, want, goal.force, raised)
     yield from _removal(have, want, goal)

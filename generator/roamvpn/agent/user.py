@@ -67,6 +67,8 @@ class Waiter:
     loaded: Callable[[], None]
     done: Callable[[bool], None]
     at: float
+    version: int
+    """The wish of the user that it made."""
     told: bool = False
 
 
@@ -110,6 +112,12 @@ class User:
             frozenset(key for key in self.keys if charon.up(key)),
             frozenset(name for name in self.peers if peers.ready(name)),
         )
+
+    def heard(self, version: int) -> list[Waiter]:
+        """Take those whose wishes are part of this one."""
+        found = [waiter for waiter in self.waiters if waiter.version <= version]
+        self.waiters = [waiter for waiter in self.waiters if waiter.version > version]
+        return found
 
     def lean(self, want: Want) -> None:
         """Note on what he leans, and which associations are his, before anything is done."""

@@ -7,7 +7,6 @@ Source: strongSwan, src/libcharon/plugins/vici/README.md, "Vici client protocol"
 from __future__ import annotations
 
 import asyncio
-import socket
 import struct
 from typing import TYPE_CHECKING, Self
 
@@ -45,12 +44,7 @@ class Connection:
     @property
     def open_still(self) -> bool:
         """Whether it can be used."""
-        return not self._writer.is_closing()
-
-    def peer(self) -> int:
-        """Process id at the other end."""
-        sock = self._writer.get_extra_info("socket")
-        return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+        return not self._writer.is_closing() and not self._reader.at_eof()
 
     def close(self) -> None:
         """Close it; who waits for an answer gets an error."""
@@ -190,6 +184,7 @@ class Client:
 
     async def _connected(self) -> Connection:
         if self._connection is None or not self._connection.open_still:
+            self.close()
             self._connection = await Connection.open(self._path)
         return self._connection
 
@@ -202,10 +197,10 @@ class Events:
         path: str,
         names: tuple[str, ...],
         heard: Callable[[str, Message], None],
-        connected: Callable[[int], None],
+        connected: Callable[[], None],
         gone: Callable[[], None],
     ) -> None:
-        """`connected` is told the process id of a charon that is listened to from now on, `gone` that it is no more."""
+        """`connected` is told that a charon is listened to from now on, `gone` that it is no more."""
         self._path = path
         self._names = names
         self._heard = heard
@@ -226,7 +221,7 @@ class Events:
                 for name in self._names:
                     await connection.register(name)
                 pause = _FIRST_PAUSE
-                self._connected(connection.peer())
+                self._connected()
                 while True:
                     self._heard(*await connection.event())
             except (GatewayError, OSError):

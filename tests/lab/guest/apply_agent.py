@@ -22,7 +22,7 @@ from roamvpn.gateway.vici import Vici
 from roamvpn.policy.compile import Compiler, add
 from roamvpn.policy.keys import derived
 from roamvpn.render.artefacts import Renderer
-from roamvpn.signalling.effects import Apply, Order
+from roamvpn.signalling.effects import Apply, Order, change
 from roamvpn.stores.site_directory import read_site
 from roamvpn.stores.templates import templates
 from roamvpn.tables.gateway_state import GatewayState
@@ -114,11 +114,8 @@ class Guest:
                 charon.initiate(name)
         return {}
 
-    async def start(
-        self, sessions: list[list[Any]], die_after: int = 0, limits: dict[str, float] | None = None
-    ) -> dict[str, object]:
+    async def start(self, sessions: list[list[Any]]) -> dict[str, object]:
         """Start an applier from this state."""
-        self.die_after = die_after
         self.applier = Applier(
             self.gateway,
             self.tables.network,
@@ -126,13 +123,18 @@ class Guest:
             vici=str(self.home / "vici"),
             credentials=self.home / "swanctl",
             order=self.order,
-            limits=LIMITS._replace(**(limits or {})),
+            limits=LIMITS,
             alarm=lambda nai, what, reason: say({"alarm": [nai, what, reason]}),
             ended=self.ended,
             trace=self.trace,
         )
         strays = await self.applier.start(self.state(sessions))
         return {"strays": strays}
+
+    def arm(self, steps: int) -> dict[str, object]:
+        """Die after so many steps from now."""
+        self.die_after = steps
+        return {}
 
     def trace(self, nai: str, verb: str) -> None:
         """Pull the plug where that was asked for."""
@@ -154,6 +156,8 @@ class Guest:
         assert self.applier is not None
         kinds = ("set", "delete", "prepare", "prepared", "withdrawn")
         what = {kind: self.contributions(parts.get(kind, [])) for kind in kinds}
+        # as signalling does: what stays is neither set nor deleted
+        what["set"], what["delete"] = change(what["delete"], what["set"])
         effect = Apply(nai, number, **what, initiate=parts.get("initiate", False), wait=True)
         self.applier.submit(effect, lambda: say({"loaded": number}), lambda ok: say({"done": number, "ok": ok}))
         return {}

@@ -1,6 +1,6 @@
 """The applier on real gateways: legs set, moved and removed under a stream of probes, and what may go wrong.
 
-Run inside the test kernel with a site's directory. Writes `{step: "" or what is wrong}` as JSON to $VM_OUT/results.json.
+Run inside the test kernel with a site's directory; writes `{step: "" or what is wrong}` to $VM_OUT/results.json.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.lab.applying import STEPS
 from tests.lab.guest import network
@@ -19,9 +19,6 @@ from tests.lab.guest.gateways import Gateway, authority
 from tests.lab.guest.network import batch, inside, run
 from tests.lab.guest.probes import ping
 from tests.lab.guest.stream import Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ALICE, BOB, ERIN = "alice@isp3.example", "bob@isp3.example", "erin@isp3.example"
 HOME, CN = "203.0.113.5", "10.5.1.9"
@@ -52,7 +49,8 @@ class Scenario:
         for gateway in self.gateways.values():
             gateway.prepare(ca)
             gateway.start_agent()
-        for gateway in self.gateways.values():
+        # the enterprise first, for home agents initiate towards it
+        for gateway in reversed(self.gateways.values()):
             gateway.start_charon()
             gateway.ask("base")
         self._foreign()
@@ -131,10 +129,10 @@ class Scenario:
         self.loaded("ha31", at_home)
         visiting = self.submit(agent, ALICE, set=[new, over], prepared=[new])
         first = self.done(agent, visiting)
-        left = self.submit(self.at, ALICE, set=[over], delete=[old], initiate=True)
-        oks = [first, self.done(self.at, left), self.done("ha31", at_home)]
         was = self.at
         self.uses(agent)
+        left = self.submit(was, ALICE, set=[over], delete=[old], initiate=True)
+        oks = [first, self.done(was, left), self.done("ha31", at_home)]
         self.settle()
         # the hand-off tunnel ends
         gone = [self.submit(was, ALICE, delete=[over]), self.submit(agent, ALICE, delete=[over])]
@@ -188,6 +186,144 @@ class Scenario:
 
     def step_left(self) -> list[str]:
         return self.as_before("fa21")
+
+    def step_shared(self) -> list[str]:
+        """Bob's association is shared, erin's packets are encapsulated only: devices come and go with them."""
+        wrong = []
+        for nai, far, home, address in (
+            (BOB, "pcn41", "203.0.113.6", "198.51.100.9"),
+            (ERIN, "pcn41b", "203.0.113.9", "198.51.100.200"),
+        ):
+            here, user = [nai, "fa21", 0], nai.partition("@")[0]
+            there = self.submit(far, nai, set=[here])
+            self.loaded(far, there)
+            visiting = self.submit("fa21", nai, set=[here], initiate=True)
+            oks = self.done("fa21", visiting), self.done(far, there)
+            wrong += [] if all(oks) else [f"{user}: done {oks}"]
+            wrong += [] if ping(user, home, address) else [f"{user}: no answer"]
+            wrong += self.drift("fa21", far)
+            gone = self.submit(far, nai, delete=[here]), self.submit("fa21", nai, delete=[here])
+            oks = self.done(far, gone[0]), self.done("fa21", gone[1])
+            self.settle()
+            wrong += [] if all(oks) else [f"{user}: done {oks}"]
+            wrong += self.as_before("fa21", far)
+        return wrong
+
+    def step_rollback(self) -> list[str]:
+        """The next agent has not prepared, so nothing comes up; then it has, and nobody need ask again."""
+        old = [ALICE, self.at, self.generation]
+        self.generation += 1
+        new = [ALICE, "fa22", self.generation]
+        stream = Stream("alice", HOME, "cn51", CN)
+        at_home = self.submit("ha31", ALICE, set=[new], delete=[old], initiate=True)
+        wrong = ["it came up"] if self.done("ha31", at_home) else []
+        lost = stream.stop()
+        wrong += [f"{way}: lost {numbers}" for way, numbers in lost.items() if numbers]
+        alarm = self.gateways["ha31"].until("alarm")["alarm"]
+        if alarm[0] != ALICE or "fa22" not in alarm[2]:
+            wrong.append(f"alarm {alarm}")
+        prepared = self.submit("fa22", ALICE, prepare=[new])
+        self.loaded("fa22", prepared)
+        visiting = self.submit("fa22", ALICE, set=[new], prepared=[new])
+        wrong += [] if self.done("fa22", visiting) else ["fa22 is not done"]
+        was = self.at
+        self.uses("fa22")
+        gone = self.submit(was, ALICE, delete=[old])
+        wrong += [] if self.done(was, gone) else [f"{was} is not done"]
+        self.rest("ha31")
+        self.settle()
+        return wrong + self.reaches() + self.drift(*AGENTS) + self.as_before(was)
+
+    def rest(self, name: str) -> None:
+        """Wait until a gateway has nothing to try again."""
+        deadline = time.monotonic() + 20
+        while self.gateways[name].ask("drift")["rows"] and time.monotonic() < deadline:
+            self.gateways[name].ask("settled")
+            time.sleep(0.1)
+
+    def step_kill(self) -> list[str]:
+        """At every step of a move, at the home agent and then at the new foreign agent."""
+        wrong = []
+        for name in ("ha31", "new"):
+            count = 0
+            while True:
+                count += 1
+                died, found = self.killed(name, count)
+                wrong += [f"{name} after {count} steps: {each}" for each in found]
+                if not died:
+                    break
+        return wrong
+
+    def killed(self, whom: str, steps: int) -> tuple[bool, list[str]]:
+        """A move during which one applier dies after so many steps; whether it did, and what is wrong then."""
+        agent = "fa21" if self.at != "fa21" else "fa21b"
+        was, old = self.at, [ALICE, self.at, self.generation]
+        self.generation += 1
+        new = [ALICE, agent, self.generation]
+        victim = "ha31" if whom == "ha31" else agent
+        stands = {"ha31": [old], was: [old], agent: []}
+        self.gateways[victim].ask("stop")
+        self.gateways[victim].kill_agent()
+        self.gateways[victim].told.clear()
+        self.gateways[victim].restart_agent(stands[victim])
+        self.gateways[victim].ask("arm", steps=steps)
+        died = False
+        try:
+            prepared = self.submit(agent, ALICE, prepare=[new])
+            self.loaded(agent, prepared)
+            at_home = self.submit("ha31", ALICE, set=[new], delete=[old], initiate=True)
+            visiting = self.submit(agent, ALICE, set=[new], prepared=[new])
+            self.done(agent, visiting)
+            self.done("ha31", at_home)
+            self.gateways[victim].ask("settled")
+            self.gateways[victim].ask("arm", steps=0)
+        except (EOFError, BrokenPipeError):
+            died = True
+            self.gateways[victim].await_death()
+            # the node's store has the new state; what was to be sent is sent again
+            self.gateways[victim].restart_agent([new])
+            if victim != "ha31":
+                self.submit("ha31", ALICE, set=[new], delete=[old], initiate=True)
+            else:
+                self.submit(agent, ALICE, set=[new])
+        self.uses(agent)
+        self.submit(was, ALICE, delete=[old])
+        for name in (agent, "ha31", was):
+            self.rest(name)
+        self.settle()
+        return died, self.drift(*AGENTS) + self.reaches(f"at {agent}") + self.as_before(was)
+
+    def step_charon(self) -> list[str]:
+        """charon at the foreign agent is restarted, then at the home agent; users' associations come back."""
+        wrong = []
+        for name in (self.at, "ha31"):
+            gateway = self.gateways[name]
+            gateway.stop_charon()
+            gateway.start_charon()
+            gateway.ask("base_charon")
+            self.rest(name)
+            self.rest("ha31" if name == self.at else self.at)
+            wrong += [f"{name}: {each}" for each in self.drift(self.at, "ha31") + self.reaches()]
+        return wrong
+
+    def step_strays(self) -> list[str]:
+        """What nobody wants is found after a restart and removed; what only resembles ours is not."""
+        name = "fa21b" if self.at != "fa21b" else "fa21"
+        gateway = self.gateways[name]
+        gateway.kill_agent()
+        batch(name, "ip", ["route add 203.0.113.77 dev lan table 400000"])
+        flower = "flower src_ip 203.0.113.77 dst_ip 10.5.0.0/16 action skbedit mark 400001"
+        batch(name, "tc", [f"filter add block 5222 protocol ip pref 10016 handle 305 {flower}"])
+        strays = gateway.restart_agent([])
+        return ([] if strays == 2 else [f"{strays} strays"]) + self.as_before(name)
+
+    def step_gone(self) -> list[str]:
+        """Everything of the session goes; the base and what is somebody else's is as it was."""
+        here = [ALICE, self.at, self.generation]
+        gone = [(name, self.submit(name, ALICE, delete=[here])) for name in (self.at, "ha31")]
+        oks = [self.done(name, number) for name, number in gone]
+        self.settle()
+        return ([] if all(oks) else [f"done {oks}"]) + self.as_before(*AGENTS)
 
     def as_before(self, *names: str) -> list[str]:
         """Whether a gateway has what it had before any session."""

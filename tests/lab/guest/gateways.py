@@ -1,4 +1,4 @@
-"""Gateways without playbooks: a charon in each namespace, what playbooks would set, and an applier to give orders to."""
+"""Gateways without playbooks: in each namespace a charon, what playbooks would set, and an applier that obeys."""
 
 from __future__ import annotations
 
@@ -114,12 +114,12 @@ class Gateway:
                 self.told.remove(node)
                 return node
         while True:
-            node = self._lines.get(timeout=PATIENCE)
-            if node is None:
+            told = self._lines.get(timeout=PATIENCE)
+            if told is None:
                 raise EOFError(f"{self.name}: the applier is gone")
-            if key in node and value in (None, node[key]):
-                return node
-            self.told.append(node)
+            if key in told and value in (None, told[key]):
+                return told
+            self.told.append(told)
 
     def ask(self, order: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON has them
         """Give an order and wait for the answer."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 import threading
 import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from tests.lab.guest.probes import PORT, _udp
+
+if TYPE_CHECKING:
+    import socket
 
 INTERVAL = 0.005
 
@@ -53,7 +57,7 @@ class Stream:
         gaps = {}
         for way, got in self._got.items():
             times = sorted(got.values())
-            gaps[way] = round(1000 * max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0), 1)
+            gaps[way] = round(1000 * max((b - a for a, b in pairwise(times)), default=0.0), 1)
         return f"{self._sent} probes each way, longest pause in ms {gaps}"
 
     def _send(self) -> None:
