@@ -210,8 +210,8 @@ def _tool(name: str) -> str:
 
 def _configuration(directory: Path) -> Path:
     subprocess.run(
-        [_tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", f"/CN={FREEDIAMETER}", "-keyout", directory / "fd.key", "-out", directory / "fd.pem"],
+        [_tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-days", "2", "-subj", f"/CN={FREEDIAMETER}", "-keyout", directory / "fd.key", "-out", directory / "fd.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
     (directory / "acl.conf").write_text(f"ALLOW_IPSEC ALLOW_OLD_TLS {RELAY}\n")

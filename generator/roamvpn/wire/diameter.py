@@ -142,7 +142,8 @@ class DiameterCodec:
         reader = reader or a.Reader(raw, self._vendor)
         if not header.is_request:
             result = reader.one(a.RESULT_CODE)
-            if header.is_error or result not in _RESULTS:
+            # who refuses without knowing our AVPs, as a relay does, says no more than that
+            if header.is_error or result not in _RESULTS or (result != Result.SUCCESS and not reader.has(a.SEQUENCE)):
                 raise DiameterError(result, "refused")
         reader.one(a.SESSION_ID)
         if reader.one(a.AUTH_APPLICATION_ID) != APPLICATION:

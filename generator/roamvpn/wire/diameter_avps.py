@@ -62,11 +62,13 @@ class Avp:
     decode: Callable[[bytes], Any]
     key: int
     """Tells it from those of others with the same number."""
+    mandatory: bool
 
 
-def _avp(name: str, code: int, kind: type[Any], *, ours: bool = False) -> Avp:
+def _avp(name: str, code: int, kind: type[Any], *, ours: bool = False, mandatory: bool = True) -> Avp:
     encode, decode = _VALUES.get(kind, (_encoder(kind), _decoder(kind)))
-    return Avp(name, code, kind, ours, _SIZES.get(kind), encode, decode, code | (_OF_OURS if ours else 0))
+    key = code | (_OF_OURS if ours else 0)
+    return Avp(name, code, kind, ours, _SIZES.get(kind), encode, decode, key, mandatory and not ours)
 
 
 def _own(name: str, code: int, kind: type[Any]) -> Avp:
@@ -108,7 +110,7 @@ DESTINATION_REALM = _avp("Destination-Realm", c.AVP_DESTINATION_REALM, Identity)
 ROUTE_RECORD = _avp("Route-Record", c.AVP_ROUTE_RECORD, Identity)
 PROXY_INFO = _avp("Proxy-Info", c.AVP_PROXY_INFO, _GROUP)
 RESULT_CODE = _avp("Result-Code", c.AVP_RESULT_CODE, _U32)
-ERROR_MESSAGE = _avp("Error-Message", c.AVP_ERROR_MESSAGE, _TEXT)
+ERROR_MESSAGE = _avp("Error-Message", c.AVP_ERROR_MESSAGE, _TEXT, mandatory=False)
 FAILED_AVP = _avp("Failed-AVP", c.AVP_FAILED_AVP, _GROUP)
 AUTH_APPLICATION_ID = _avp("Auth-Application-Id", c.AVP_AUTH_APPLICATION_ID, _U32)
 ACCT_APPLICATION_ID = _avp("Acct-Application-Id", c.AVP_ACCT_APPLICATION_ID, _U32)
@@ -116,7 +118,7 @@ AUTH_SESSION_STATE = _avp("Auth-Session-State", c.AVP_AUTH_SESSION_STATE, _U32)
 AUTHORIZATION_LIFETIME = _avp("Authorization-Lifetime", c.AVP_AUTHORIZATION_LIFETIME, _U32)
 HOST_IP_ADDRESS = _avp("Host-IP-Address", c.AVP_HOST_IP_ADDRESS, _OCTETS)
 VENDOR_ID = _avp("Vendor-Id", c.AVP_VENDOR_ID, _U32)
-PRODUCT_NAME = _avp("Product-Name", c.AVP_PRODUCT_NAME, _TEXT)
+PRODUCT_NAME = _avp("Product-Name", c.AVP_PRODUCT_NAME, _TEXT, mandatory=False)
 SUPPORTED_VENDOR_ID = _avp("Supported-Vendor-Id", c.AVP_SUPPORTED_VENDOR_ID, _U32)
 VENDOR_SPECIFIC_APPLICATION_ID = _avp("Vendor-Specific-Application-Id", c.AVP_VENDOR_SPECIFIC_APPLICATION_ID, _GROUP)
 ORIGIN_STATE_ID = _avp("Origin-State-Id", c.AVP_ORIGIN_STATE_ID, _U32)
@@ -207,13 +209,13 @@ class Writer:
             head = self._heads.get(kind.key)
             if head is None:
                 vendor = self._vendor if kind.ours else 0
-                head = pack_avp(kind.code, bytes(kind.size), vendor=vendor, mandatory=not vendor)[: -kind.size]
+                head = pack_avp(kind.code, bytes(kind.size), vendor=vendor, mandatory=kind.mandatory)[: -kind.size]
                 self._heads[kind.key] = head
             self._parts.append(head + value.to_bytes(kind.size))
         else:
             payload = value.payload() if type(value) is Writer else kind.encode(value)
             vendor = self._vendor if kind.ours else 0
-            self._parts.append(pack_avp(kind.code, payload, vendor=vendor, mandatory=not vendor))
+            self._parts.append(pack_avp(kind.code, payload, vendor=vendor, mandatory=kind.mandatory))
         return self
 
     def all(self, kind: Avp, values: Iterable[Any]) -> Writer:
@@ -296,6 +298,10 @@ class Reader:
         """The same of several."""
         return tuple([self._checked(kind, value, check) for value in self.all(kind, most)])
 
+    def has(self, kind: Avp) -> bool:
+        """Whether it is there."""
+        return kind.key in self._found
+
     def copies(self, kind: Avp, most: int) -> bytes:
         """These AVPs as they stand, for an answer that must repeat them."""
         return b"".join(self._copy(each) for each in self._rows(kind)[:most])
@@ -308,7 +314,7 @@ class Reader:
     def missing(self, kind: Avp) -> DiameterError:
         """The error of one that is not there, with an example of the least length (RFC 6733 section 7.5)."""
         vendor = self._vendor if kind.ours else 0
-        example = pack_avp(kind.code, bytes(kind.size or 0), vendor=vendor, mandatory=not kind.ours)
+        example = pack_avp(kind.code, bytes(kind.size or 0), vendor=vendor, mandatory=kind.mandatory)
         return DiameterError(MISSING_AVP, f"{kind.name} is missing", example)
 
     def _rows(self, kind: Avp) -> list[RawAvp]:
