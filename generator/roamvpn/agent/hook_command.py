@@ -69,7 +69,15 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--event-id", metavar="ID", help="The same id again is taken for the same event."),
             click.option("--seq", type=int, metavar="N", help="Orders a user's events; the time if left out."),
             click.option("--json", "from_stdin", is_flag=True, help="Read the whole event from standard input."),
-            click.option("--socket", "path", type=click.Path(path_type=Path), default=SOCKET, show_default=True),
+            click.option(
+                "--socket",
+                "path",
+                type=click.Path(path_type=Path),
+                default=SOCKET,
+                show_default=True,
+                metavar="PATH",
+                help="The agent's hook.",
+            ),
         ]
     ):
         command = option(command)
