@@ -8,6 +8,7 @@ STEPS = {
     "the same state once more changes nothing": "again",
     "a move loses no packet of a 5 ms stream, either way": "move",
     "nothing is left at the agent that was left": "left",
+    "another key at the same agent costs no packet": "again_there",
     "what is shared comes with its first user and goes with the last": "shared",
     "an association that does not come up costs nothing, and is mended by itself": "rollback",
     "an applier that dies at any step is where it shall be after its restart": "kill",

@@ -74,12 +74,14 @@ class Applier:
         self.peers = Peers(self.charon, self.kernel, self._peer_up, partial(alarm, ""))
         hooks = Hooks(self._loaded, self._done, self._peer, self._unused, trace)
         self.carrier = Carrier(self.charon, self.kernel, self.peers, order, self.limits, hooks)
-        self._alarm = alarm
+        self.alarm = alarm
         self._ended = ended
         self._owners: dict[str, str] = {}
         self._pending = 0
         self._sum = 0
         self._background: set[asyncio.Task[None]] = set()
+        self._observed = asyncio.Event()
+        """Not set while it is being found out what stands: nobody begins anything then."""
         self._reconciler = Reconciler(self, network)
 
     async def start(self, state: GatewayState) -> int:
@@ -89,8 +91,11 @@ class Applier:
             GatewayError: kernel or charon cannot be asked.
         """
         self.charon.start()
-        async with asyncio.timeout(self.limits.retry_last):
-            await self.charon.present.wait()
+        try:
+            async with asyncio.timeout(self.limits.retry_last):
+                await self.charon.present.wait()
+        except TimeoutError:
+            raise GatewayError("charon", "does not answer") from None
         return await self.reconcile(state)
 
     async def close(self) -> None:
@@ -129,7 +134,7 @@ class Applier:
         user.initiate |= effect.initiate
         user.attempts = 0
         if self._pending >= self.limits.pending or len(user.waiters) >= _WAITERS_OF_ONE:
-            self._alarm(effect.nai, "applier", "too many changes wait to be heard of")
+            self.alarm(effect.nai, "applier", "too many changes wait to be heard of")
             asyncio.get_running_loop().call_soon(done, False)  # noqa: FBT003 - the answer
         else:
             self._pending += 1
@@ -142,8 +147,12 @@ class Applier:
         Only what sessions own is touched. Users are brought there in the background: see `settled`.
         Raises GatewayError.
         """
+        self._observed.clear()
         self._wanted_anew(state)
-        return await self._reconciler.run()
+        try:
+            return await self._reconciler.run()
+        finally:
+            self._observed.set()
 
     async def drift(self) -> list[dict[str, str]]:
         """What is not as it shall be: object, state (missing, changed, foreign, down). Changes nothing."""
@@ -258,6 +267,8 @@ class Applier:
 
     async def _run(self, user: User) -> None:
         version = -1
+        await self._observed.wait()
+        user.busy = True
         while version != user.version:
             version = user.version
             reason = ""
@@ -275,7 +286,7 @@ class Applier:
                 reason = f"{type(error).__name__}"
             if reason:
                 self._failed(user, reason, version)
-        user.task = None
+        user.busy, user.task = False, None
         if user.idle:
             self.users.pop(user.nai, None)
 
@@ -305,7 +316,7 @@ class Applier:
             # he is on his way to something else already
             return
         if user.attempts == 0:
-            self._alarm(user.nai, "session", reason)
+            self.alarm(user.nai, "session", reason)
         user.begun.clear()
         pause = min(self.limits.retry_first * 2 ** min(user.attempts, 16), self.limits.retry_last)
         user.attempts += 1
@@ -332,14 +343,15 @@ class Applier:
         self._pending -= 1
         self._tell(user, partial(waiter.done, not reason))
         timing = Timing(time.monotonic() - waiter.at, spent.charon, spent.ike, spent.kernel)
-        outcome = Outcome(user.nai, waiter.apply.seq, not reason, reason, self.generation, self.digest, timing)
+        names = [tuple(_named(each) for each in part) for part in (waiter.apply.set, waiter.apply.delete)]
+        outcome = Outcome(user.nai, waiter.apply.seq, not reason, reason, self.generation, self.digest, timing, *names)
         self._tell(user, partial(self._ended, outcome))
 
     def _tell(self, user: User, callback: Callable[[], None]) -> None:
         try:
             callback()
         except Exception as error:  # noqa: BLE001 - whoever listens must not stop what is under way
-            self._alarm(user.nai, "listener", type(error).__name__)
+            self.alarm(user.nai, "listener", type(error).__name__)
 
     # what charon tells
 
@@ -409,3 +421,9 @@ class Applier:
     def session_peers(self) -> Iterable[PeerMaterial]:
         """What is shared with others by sessions, whoever they are."""
         return [self._peer(name) for name, peer in sorted(self.state.peers.items()) if peer.owner != BASE]
+
+
+def _named(contribution: Contribution) -> str:
+    """The name of the leg, or of the peer that decodes for it."""
+    leg, peer = contribution.leg, contribution.peer
+    return leg.name if leg is not None else peer.name if peer is not None else ""

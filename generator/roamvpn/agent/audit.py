@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from roamvpn.agent.user import Outcome
+
 FIRST = "0" * 64
 """What the first line of all carries as the hash of the one before."""
 _MAX_LINE = 64 * 1024
@@ -34,6 +36,19 @@ class Record(NamedTuple):
     who: str
     what: dict[str, object]
     digest: str
+
+
+def of_outcome(outcome: Outcome, at: int) -> Record:
+    """The line of a change that the applier has ended."""
+    what: dict[str, object] = {
+        "deleted": list(outcome.deleted),
+        "generation": outcome.generation,
+        "ok": outcome.ok,
+        "reason": outcome.reason[:500],
+        "seq": outcome.seq,
+        "set": list(outcome.set),
+    }
+    return Record(at, outcome.nai, what, outcome.digest)
 
 
 class Audit:

@@ -70,7 +70,8 @@ class Charon:
 
     def start(self) -> None:
         """Listen to events from now on."""
-        self._task = asyncio.create_task(self._events.run())
+        if self._task is None:
+            self._task = asyncio.create_task(self._events.run())
 
     async def close(self) -> None:
         """Listen no more."""
@@ -86,14 +87,16 @@ class Charon:
     async def load(self, association: Association) -> None:
         """Secret, then connection; raises GatewayError naming the connection."""
         key = association.key
+        # before charon has it: the other end may be quicker than charon's answer
+        self.loaded[key.name] = self._expected[key.name, key.mark] = key
         try:
             if association.secret is not None:
                 await self._client.request("load-shared", association.secret)
             await self._client.request("load-conn", {key.name: association.connection})
         except GatewayError as error:
+            if self.loaded.get(key.name) == key:
+                del self.loaded[key.name]
             raise GatewayError("charon", f"{key.name}: {error.message}") from None
-        self.loaded[key.name] = key
-        self._expected[key.name, key.mark] = key
 
     async def unload(self, key: Key) -> None:
         """Take connection and secret out again; SAs stand without them. Another one of its name stays."""

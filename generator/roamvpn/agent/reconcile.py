@@ -48,12 +48,12 @@ class Reconciler:
             if name.startswith("filter ") and self._owned(name):
                 filters.setdefault(name.rpartition(" ")[2], []).append(name)
         for user, want in wants:
-            if user.task is None:
+            if not user.busy:
                 self._adopt(user, want, live, filters)
         await self._peers(live)
         removed = await self._strays(live, loaded, {user_hash(user.nai): user for user, _want in wants})
         for user in list(applier.users.values()):
-            if user.task is None:
+            if not user.busy:
                 applier.wish(user)
         return removed
 
@@ -127,7 +127,11 @@ class Reconciler:
 
     async def _peers(self, live: Objects) -> None:
         for material in self._applier.session_peers():
-            await self._applier.peers.build(material, live)
+            try:
+                await self._applier.peers.build(material, live)
+            except GatewayError as error:
+                # those who lean on it try again, and it must not keep others from being found
+                self._applier.alarm("", material.peer.name, str(error))
             self._applier.peers.bring_up(material.peer.name, initiate=False)
 
     async def _strays(self, live: Objects, loaded: set[str], users: dict[str, User]) -> int:
@@ -149,7 +153,7 @@ class Reconciler:
             if not self._ownership.connection(name) or name in charon.loaded:
                 continue
             user = users.get(user_in(name) or "")
-            if user is not None and user.task is None:
+            if user is not None and not user.busy:
                 # of what it is made is unknown, so it is loaded again where it is wanted
                 charon.loaded[name] = Key(name, "?", 0)
                 user.keys.add(charon.loaded[name])

@@ -57,6 +57,8 @@ class Outcome(NamedTuple):
     generation: int
     digest: str
     timing: Timing
+    set: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -102,6 +104,8 @@ class User:
     version: int = 0
     """Counts wishes, so that a plan under way notices a newer one."""
     task: asyncio.Task[None] | None = None
+    busy: bool = False
+    """Whether steps of his may be under way, so that what stands is known better by him than by a look."""
 
     def have(self, charon: Charon, peers: Peers) -> Have:
         """What stands for him now."""

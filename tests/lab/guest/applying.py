@@ -187,6 +187,21 @@ class Scenario:
     def step_left(self) -> list[str]:
         return self.as_before("fa21")
 
+    def step_again_there(self) -> list[str]:
+        """Another key at the same agent, as after a service update: both ends have a successor of the same name."""
+        old, self.generation = [ALICE, self.at, self.generation], self.generation + 1
+        new = [ALICE, self.at, self.generation]
+        stream = Stream("alice", HOME, "cn51", CN)
+        at_home = self.submit("ha31", ALICE, set=[new], delete=[old])
+        self.loaded("ha31", at_home)
+        visiting = self.submit(self.at, ALICE, set=[new], delete=[old], initiate=True)
+        oks = self.done(self.at, visiting), self.done("ha31", at_home)
+        self.settle()
+        lost = stream.stop()
+        self.note(f"    {stream.told()}")
+        wrong = [] if all(oks) else [f"done {oks}"]
+        return wrong + [f"{way}: lost {numbers}" for way, numbers in lost.items() if numbers] + self.drift(*AGENTS)
+
     def step_shared(self) -> list[str]:
         """Bob's association is shared, erin's packets are encapsulated only: devices come and go with them."""
         wrong = []

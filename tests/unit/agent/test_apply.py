@@ -174,7 +174,7 @@ def test_who_prepared_waits_for_the_other_end(place: Place) -> None:
         async with bench(*place, limits=LIMITS._replace(deadline=10)) as made:
             await made.submit(Apply(ALICE, 1, prepare=legs(ALICE)))
             done = made.begin(Apply(ALICE, 1, set=legs(ALICE), prepared=legs(ALICE), wait=True))
-            await until(lambda: made.filters())
+            await until(made.filters)
             assert not done.done()
             assert not any(line.startswith("initiate") for line in made.charon.log)
             made.charon.up(next(iter(made.charon.connections)))
