@@ -74,6 +74,7 @@ class Carrier:
         self._hooks = hooks
         self._turns = asyncio.Semaphore(limits.side_by_side)
         self._draining: dict[asyncio.Task[None], str] = {}
+        self._lingering: set[asyncio.Task[None]] = set()
         self._steps: dict[Verb, Callable[[_Turn, Step], Awaitable[None]]] = {
             Verb.BUILD: self._build,
             Verb.LOAD: self._load,
@@ -157,10 +158,33 @@ class Carrier:
                 await self._charon.unload(key)
 
     async def _clear(self, turn: _Turn, step: Step) -> None:
-        await _timed(turn.spent, "kernel", self._kernel.remove(step.objects))
+        user = turn.user
         for name in step.objects:
-            turn.user.objects.pop(name, None)
-        turn.user.force = tuple(part for part in turn.user.force if part in turn.now.force)
+            user.objects.pop(name, None)
+        user.force = tuple(part for part in user.force if part in turn.now.force)
+        if self._handed_off(turn):
+            # until the mobile has its reply it sends by this agent; what it sends meanwhile still takes the old way
+            user.lingering.update(dict.fromkeys(step.objects))
+            lingering = asyncio.create_task(self._later(user, step.objects))
+            self._lingering.add(lingering)
+            lingering.add_done_callback(self._lingering.discard)
+        else:
+            await _timed(turn.spent, "kernel", self._kernel.remove(step.objects))
+
+    def _handed_off(self, turn: _Turn) -> bool:
+        """Whether the user goes elsewhere, and this agent sends his packets on."""
+        before_break = self._order is Order.MAKE_BEFORE_BREAK
+        return before_break and any(part.hand_off and part.waits for part in turn.now.force)
+
+    async def _later(self, user: User, names: Iterable[str]) -> None:
+        """Remove objects when the old way has drained, but for those that were set again."""
+        await asyncio.sleep(self._limits.drain)
+        gone = [name for name in names if name in user.lingering and name not in user.objects]
+        for name in names:
+            user.lingering.pop(name, None)
+        # what cannot be removed now is found as a stray at the next look
+        with suppress(GatewayError):
+            await self._kernel.remove(gone)
 
     async def _retire(self, turn: _Turn, step: Step) -> None:
         for key in step.keys:
@@ -295,9 +319,9 @@ class Carrier:
         return frozenset(self._draining.values())
 
     async def drained(self) -> None:
-        """Wait until old associations are closed."""
-        while self._draining:
-            await asyncio.wait(set(self._draining))
+        """Wait until old associations are closed, and old filters gone."""
+        while tasks := {*self._draining, *self._lingering}:
+            await asyncio.wait(tasks)
 
     def _why(self, user: User, each: Key | str) -> str:
         if isinstance(each, str):

@@ -74,7 +74,7 @@ class Reconciler:
                     names.add(part.key.name)
                     if part.waits and part in want.parts and not applier.charon.up(part.key):
                         rows.append(_row(f"association {part.key.name}", "down"))
-            wanted |= set(user.objects)
+            wanted |= {*user.objects, *user.lingering}
         for material in applier.session_peers():
             made = gateway_kernel.grouped(material.commands)
             wanted |= set(made)
@@ -167,7 +167,7 @@ class Reconciler:
 
     def _known(self) -> set[str]:
         applier = self._applier
-        known = {name for user in applier.users.values() for name in user.objects}
+        known = {name for user in applier.users.values() for name in (*user.objects, *user.lingering)}
         for material in applier.session_peers():
             known |= set(gateway_kernel.grouped(material.commands))
         return known

@@ -88,6 +88,8 @@ class User:
     """Whether a change that is under way says that both ends are loaded."""
     force: tuple[Part, ...] = ()
     objects: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    lingering: dict[str, None] = field(default_factory=dict)
+    """Objects that nobody wants any more and that are removed when the old way has drained."""
     keys: set[Key] = field(default_factory=set)
     peers: set[str] = field(default_factory=set)
     """Shared peers that he leans on, so that they stay."""
@@ -139,6 +141,7 @@ class User:
             or self.waiters
             or self.force
             or self.objects
+            or self.lingering
             or self.keys
             or self.retry
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+import stat
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import click
 from pydantic import Field
@@ -66,8 +68,7 @@ class Driver(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As asyncio asks."""
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - of a datagram endpoint
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         """An answer, or what claims to be one."""
@@ -79,6 +80,10 @@ class Driver(asyncio.DatagramProtocol):
         if outcome is None:
             return
         self._cancel()
+        if outcome.clock_set:
+            self.say("clock set", offset_s=self.terminal.offset >> 32)
+            self._again()
+            return
         accepted = outcome.code == Code.ACCEPTED
         name = "refused" if not accepted else "registered" if outcome.lifetime else "left"
         self.say(name, code=outcome.code, lifetime=outcome.lifetime, seq=outcome.seq, ms=round(outcome.after_ms, 2))
@@ -156,23 +161,38 @@ def _who(function: Any) -> Any:  # noqa: ANN401 - a decorator of click's
 @click.option("--old-agent", metavar="ADDRESS", help="Where it was before.")
 @click.option("--service-update", is_flag=True, help="Its VPN records have changed.")
 @click.option("--leave", is_flag=True, help="Sign off.")
-def register(agent: str, old_agent: str | None, *, service_update: bool, leave: bool, **who: Any) -> None:  # noqa: ANN401
-    """Register once, and say what became of it."""
+@click.option("--wait", type=click.FloatRange(0, 600), default=_GIVE_UP_S, show_default=True, help="Seconds.")
+def register(  # noqa: PLR0913 - options
+    agent: str,
+    old_agent: str | None,
+    *,
+    service_update: bool,
+    leave: bool,
+    wait: float,
+    **who: Any,  # noqa: ANN401
+) -> None:
+    """Register once, and say what became of it.
+
+    The old agent is named by its care-of address, which is its address in the network's tables.
+    """
     driver = _driver(**who)
-    at = parse_address(agent)
+    try:
+        at, old = parse_address(agent), _address(old_agent)
+    except ValueError as error:
+        raise RoamvpnError(f"an agent's address {error}") from None
 
     async def once() -> Outcome:
         await driver.open()
         try:
-            driver.ask(at, old=_address(old_agent), update=service_update, leave=leave)
-            return await asyncio.wait_for(driver.answered.get(), _GIVE_UP_S)
+            driver.ask(at, old=old, update=service_update, leave=leave)
+            return await asyncio.wait_for(driver.answered.get(), wait)
         finally:
             driver.close()
 
     try:
         outcome = asyncio.run(once())
     except TimeoutError:
-        click.echo(f"{agent}: no answer within {_GIVE_UP_S:.0f} s", err=True)
+        click.echo(f"{agent}: no answer within {wait:g} s", err=True)
         sys.exit(SILENCE)
     except OSError as error:
         raise RoamvpnError(f"{who['home_address']}: {error.strerror}") from None
@@ -185,25 +205,37 @@ def run(**who: Any) -> None:  # noqa: ANN401
     """Take commands from standard input, one JSON object a line, until it ends.
 
     \b
-    {"do": "register", "agent": "10.90.21.1", "old_agent": "10.90.22.1", "service_update": true}
+    {"do": "register", "agent": "10.90.21.1", "old_agent": "192.0.2.22", "service_update": true}
     {"do": "leave"}
     """
     driver = _driver(**who)
 
     async def serve() -> None:
         await driver.open()
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        reader = await _standard_input()
         driver.say("ready")
         try:
             while line := await reader.readline():
                 _command(driver, line)
+        except ValueError:
+            raise RoamvpnError("a command is longer than 64 KiB") from None
         finally:
             driver.close()
 
     with suppress(KeyboardInterrupt):
         asyncio.run(serve())
+
+
+async def _standard_input() -> asyncio.StreamReader:
+    """Standard input line by line; asyncio itself reads pipes and terminals, not files."""
+    reader = asyncio.StreamReader()
+    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
+        reader.feed_data(sys.stdin.buffer.read())
+        reader.feed_eof()
+        return reader
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
 
 
 def _command(driver: Driver, line: bytes) -> None:
@@ -218,7 +250,7 @@ def _command(driver: Driver, line: bytes) -> None:
             driver.ask(parse_address(command["agent"]), old=_address(command.get("old_agent")), update=update)
         else:
             driver.say("unknown", command=str(command["do"])[:40])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         driver.say("unknown", reason=f"{type(error).__name__}: {error}"[:200])
 
 
@@ -239,7 +271,7 @@ def _driver(  # noqa: PLR0913 - options
             _association(known.mn_aaa) if known.mn_aaa is not None else None,
         )
     except ValueError as error:
-        raise RoamvpnError(str(error)) from None
+        raise RoamvpnError(f"{nai}: {error}") from None
     return Driver(Terminal(who, lifetime), port, as_json=as_json)
 
 

@@ -12,6 +12,7 @@ from roamvpn.wire.mobile import Asking, reply_of, request_packet
 if TYPE_CHECKING:
     from roamvpn.wire.authentication import SecurityAssociation
 
+_LOW = 0xFFFFFFFF
 PATIENCE_S = (1.0, 2.0, 4.0, 8.0)
 """Pauses before it asks again (RFC 5944 section 3.6.3: at least a second, then doubling)."""
 
@@ -27,13 +28,17 @@ class Identity(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What an answer means: code of RFC 5944, lifetime in seconds, whether home signed it, milliseconds since asked."""
+    """What an answer means: code of RFC 5944, lifetime in seconds, whether home signed it, milliseconds since asked.
+
+    With `clock_set` the terminal has taken over home's time and may ask once more.
+    """
 
     code: int
     lifetime: int
     seq: int
     by_home: bool
     after_ms: float
+    clock_set: bool = False
 
 
 @dataclass(slots=True)
@@ -49,6 +54,9 @@ class Terminal:
     seq: int = 0
     attempts: int = 0
     answered: int = 0
+    offset: int = 0
+    """What home's clock has before this one's, NTP64."""
+    _clock_set: bool = False
     _asking: Asking | None = field(default=None, repr=False)
     _first_at: float = 0.0
 
@@ -57,6 +65,7 @@ class Terminal:
     ) -> bytes:
         """The next registration request, to the agent at that address."""
         self.agent, self.waiting, self.attempts, self._first_at = agent, True, 0, now
+        self._clock_set = False
         lifetime = 0 if leave else self.lifetime
         self._asking = Asking(
             self.who.nai,
@@ -74,7 +83,7 @@ class Terminal:
     def again(self, ntp: int) -> bytes:
         """The same once more; identifications are strictly increasing (section 5.7.1)."""
         assert self._asking is not None  # noqa: S101 - it has asked before
-        self.seq = max(self.seq + 1, ntp)
+        self.seq = max(self.seq + 1, ntp + self.offset)
         self.attempts += 1
         asking = self._asking._replace(identification=self.seq, answered=self.answered)
         return request_packet(asking, self.who.with_home, self.who.with_aaa)
@@ -91,7 +100,11 @@ class Terminal:
             WireError: for a forged one.
         """
         reply, by_home = reply_of(data, self.who.with_home)
-        if not self.waiting or reply.seq != self.seq or self._asking is None:
+        if not self.waiting or self._asking is None:
+            return None
+        if reply.code is Code.STALE and by_home and not self._clock_set and (reply.seq ^ self.seq) & _LOW == 0:
+            return self._set_clock(reply.seq, now)
+        if reply.seq != self.seq and not (reply.code is Code.STALE and (reply.seq ^ self.seq) & _LOW == 0):
             return None
         if reply.nai and reply.nai != self.who.nai:
             raise WireError("a reply for somebody else")
@@ -100,3 +113,11 @@ class Terminal:
             self.answered = reply.seq
             self.served_by = self.agent if self._asking.lifetime else None
         return Outcome(reply.code, reply.lifetime, reply.seq, by_home, (now - self._first_at) * 1000)
+
+    def _set_clock(self, theirs: int, now: float) -> Outcome:
+        """Home refuses the time and tells its own in the high half (section 5.7.1); once, lest it go on for ever."""
+        ours = self.seq
+        self.offset += ((theirs >> 32) - (ours >> 32)) << 32
+        # counted anew from home's time: this clock may have been fast
+        self.seq, self._clock_set = 0, True
+        return Outcome(Code.STALE, 0, ours, by_home=True, after_ms=(now - self._first_at) * 1000, clock_set=True)
