@@ -63,7 +63,6 @@ class Charon:
         self._uniques: dict[Key, dict[str, None]] = {}
         self._expected: dict[tuple[str, int], Key] = {}
         self._news: set[str] = set()
-        self._former: set[Key] = set()
         self.loaded: dict[str, Key] = {}
         self.present = asyncio.Event()
         """Whether a charon is listened to and its SAs are known."""
@@ -198,7 +197,6 @@ class Charon:
     def _connected(self) -> None:
         # the socket does not close while charon runs: this is another one, which knows nothing and counts anew
         self.loaded.clear()
-        self._former |= set(self._uniques)
         self._sas.clear()
         self._uniques.clear()
         if self._resync is not None:
@@ -213,9 +211,6 @@ class Charon:
             except GatewayError:
                 # where charon went meanwhile, whoever connects next asks again, and ends this
                 await asyncio.sleep(_AGAIN)
-        former, self._former = self._former, set()
-        for key in former - set(self._uniques):
-            self._lost(key)
         self._back()
 
     def _gone(self) -> None:

@@ -14,6 +14,7 @@ from roamvpn.gateway import objects
 from roamvpn.gateway.vici import decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 Message = dict[str, Any]
@@ -32,6 +33,8 @@ class StandInCharon:
         """Connections that cannot be brought up."""
         self.log: list[str] = []
         self.refuse: set[str] = set()
+        self.during: dict[str, Callable[[], object]] = {}
+        """What happens once, while a command is carried out."""
         self._next = 1
         self._server: asyncio.Server | None = None
         self._listeners: dict[asyncio.StreamWriter, set[str]] = {}
@@ -103,6 +106,9 @@ class StandInCharon:
         if command == "load-conn":
             which = next(iter(message))
         self.log.append(f"{command} {which}".strip())
+        if command in self.during:
+            self.during.pop(command)()
+            await asyncio.sleep(0.02)
         if command in self.refuse:
             return {"success": "no", "errmsg": "refused"}
         match command:
@@ -156,11 +162,16 @@ class StandInKernel:
         self.objects: dict[str, str] = {}
         self.refuse: set[str] = set()
         self.runs = 0
+        self.during: Callable[[], object] | None = None
+        """What happens once, while lines are run."""
 
     async def batch(self, tool: str, lines: list[str]) -> tuple[int, str]:
         """Stands in for `roamvpn.agent.kernel._batch`."""
         await asyncio.sleep(0)
         self.runs += 1
+        if self.during is not None:
+            during, self.during = self.during, None
+            during()
         for number, line in enumerate(lines, 1):
             words = line.split()
             if "delete" in words:

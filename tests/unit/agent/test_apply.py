@@ -46,15 +46,34 @@ def change_of(nai: str, before: tuple[Contribution, ...], after: tuple[Contribut
     return Apply(nai, seq, new, old, initiate=True, wait=True)
 
 
+def with_class(contribution: Contribution, dscp: int) -> Contribution:
+    """The same with another class."""
+    assert contribution.leg is not None
+    return contribution._replace(leg=contribution.leg._replace(dscp=dscp))
+
+
 class Bench:
     """An applier with its stand-ins, and what it told."""
 
-    def __init__(self, charon: StandInCharon, kernel: StandInKernel, applier: Applier, outcomes: list[Outcome]) -> None:
-        self.charon, self.kernel, self.applier = charon, kernel, applier
+    def __init__(
+        self,
+        charon: StandInCharon,
+        kernel: StandInKernel,
+        make: Callable[[], Applier],
+        alarms: list[tuple[str, str, str]],
+        outcomes: list[Outcome],
+    ) -> None:
+        self.charon, self.kernel, self.alarms, self.outcomes = charon, kernel, alarms, outcomes
+        self._make = make
+        self.applier = make()
         self.told: list[str] = []
-        self.alarms: list[tuple[str, str, str]] = []
-        self.outcomes = outcomes
-        self.state = GatewayState(applier.state.gateway)
+        self.state = GatewayState(self.applier.state.gateway)
+
+    async def restart(self, state: GatewayState) -> None:
+        """Another process, which remembers nothing."""
+        await self.applier.close()
+        self.applier = self._make()
+        await self.applier.start(state)
 
     async def submit(self, effect: Apply, label: str = "") -> bool:
         """Submit and wait for the end."""
@@ -89,24 +108,29 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any)
         (credentials / "x509" / f"{gateway}.pem").write_text("certificate")
     await charon.start()
     at = options.pop("at", FA)
+    limits = options.pop("limits", LIMITS)
+    alarms: list[tuple[str, str, str]] = []
     outcomes: list[Outcome] = []
-    applier = Applier(
-        at,
-        TABLES.network,
-        Renderer(TABLES.network, templates()),
-        vici=str(tmp_path / "vici"),
-        credentials=credentials,
-        limits=options.pop("limits", LIMITS),
-        alarm=lambda *alarm: made.alarms.append(alarm),
-        ended=outcomes.append,
-        **options,
-    )
-    made = Bench(charon, kernel, applier, outcomes)
-    await applier.start(GatewayState(at))
+
+    def make() -> Applier:
+        return Applier(
+            at,
+            TABLES.network,
+            Renderer(TABLES.network, templates()),
+            vici=str(tmp_path / "vici"),
+            credentials=credentials,
+            limits=limits,
+            alarm=lambda *alarm: alarms.append(alarm),
+            ended=outcomes.append,
+            **options,
+        )
+
+    made = Bench(charon, kernel, make, alarms, outcomes)
+    await made.applier.start(GatewayState(at))
     try:
         yield made
     finally:
-        await applier.close()
+        await made.applier.close()
         await charon.stop()
 
 
@@ -223,19 +247,21 @@ def test_what_does_not_come_up_is_told_and_changes_nothing_and_is_tried_again(pl
     run(work())
 
 
-def test_a_filter_that_the_kernel_refuses_leaves_the_old_one(place: Place) -> None:
+def test_where_the_kernel_refuses_one_filter_the_others_are_as_they_were(place: Place) -> None:
     async def work() -> None:
         async with bench(*place, at="ha31") as made:
-            old, new = legs(ALICE, at="ha31"), legs(ALICE, "fa22", 1, at="ha31")
+            old = legs(ALICE, at="ha31")
+            new = tuple(with_class(each, 10) for each in old)
             await made.submit(change_of(ALICE, (), old))
             before = made.filters()
-            refused = next(name for name in before if name.endswith("handle 6"))
-            made.kernel.refuse = {refused}
+            # the one that is set last, so that the one before it is replaced already
+            made.kernel.refuse = {list(before)[-1]}
             assert not await made.submit(change_of(ALICE, old, new, 2))
-            assert made.filters().get(refused, before[refused]) == before[refused]
-            assert ALICE in made.alarms[0]
+            assert made.filters() == before
+            assert made.alarms[0][0] == ALICE
+            assert list(before)[-1] in made.alarms[0][2]
             made.kernel.refuse.clear()
-            await until(lambda: made.filters() != before and len(made.filters()) == len(before))
+            await until(lambda: all("set 40" in line for line in made.filters().values()))
 
     run(work())
 
@@ -296,6 +322,107 @@ def test_a_burst_comes_to_one_change_and_all_hear_of_it_in_order(place: Place) -
     run(work())
 
 
+def test_a_change_that_comes_while_another_is_made_is_not_answered_by_it(place: Place) -> None:
+    async def work() -> None:
+        async with bench(*place) as made:
+            own, shared = legs(CAROL)
+            await made.submit(change_of(CAROL, (), (own,)))
+            seen: list[bool] = []
+
+            def second() -> None:
+                made.applier.submit(
+                    change_of(CAROL, (), (shared,), 3),
+                    lambda: seen.append("rv-e-pcn41" in made.charon.connections),
+                    lambda ok: seen.append(ok and "link rv-e41" in made.kernel.objects),
+                )
+
+            # it comes while the first is switching filters, which is then told
+            made.kernel.during = second
+            assert await made.submit(change_of(CAROL, (own,), (with_class(own, 10),), 2))
+            assert seen == []
+            await until(lambda: len(seen) == 2)
+            assert seen == [True, True]
+
+    run(work())
+
+
+def test_what_was_wished_before_is_not_brought_up_any_more(place: Place) -> None:
+    async def work() -> None:
+        async with bench(*place) as made:
+            wanted = legs(ALICE)
+            later: list[asyncio.Future[bool]] = []
+            made.charon.during["load-conn"] = lambda: later.append(made.begin(change_of(ALICE, wanted, (), 2)))
+            assert await made.submit(change_of(ALICE, (), wanted))
+            assert await later[0]
+            await made.applier.settled()
+            assert not any(line.startswith("initiate") for line in made.charon.log)
+            assert not made.kernel.objects
+            assert not made.charon.connections
+
+    run(work())
+
+
+def test_nobody_begins_while_it_is_found_out_what_stands(place: Place) -> None:
+    async def work() -> None:
+        async with bench(*place) as made:
+            later: list[asyncio.Future[bool]] = []
+            made.charon.log.clear()
+            made.charon.during["list-conns"] = lambda: later.append(made.begin(change_of(ALICE, (), legs(ALICE))))
+            await made.applier.reconcile(GatewayState(FA))
+            assert await later[0]
+            loads = [number for number, line in enumerate(made.charon.log) if line.startswith("load-")]
+            assert loads[0] > made.charon.log.index("get-shared")
+
+    run(work())
+
+
+def test_after_a_restart_the_old_filters_stay_until_the_new_association_is_up(place: Place) -> None:
+    async def work() -> None:
+        async with bench(*place, at="ha31", limits=LIMITS._replace(deadline=10)) as made:
+            old, new = legs(ALICE, at="ha31"), legs(ALICE, "fa22", 1, at="ha31")
+            await made.submit(change_of(ALICE, (), old))
+            await made.applier.settled()
+            before = made.filters()
+            (name,) = made.charon.dead = {"rv-p1-u70694a63-fa22"}
+            state = GatewayState("ha31")
+            for each in new:
+                add(state, each)
+            await made.restart(state)
+            await until(lambda: name in made.charon.connections)
+            assert made.filters() == before
+            assert len(made.charon.sas) == 2
+            made.charon.up(name)
+            await until(lambda: made.filters() != before)
+            await made.applier.settled()
+            assert sorted(made.charon.sas.values()) == sorted(leg.leg.name for leg in new if leg.leg is not None)
+            assert await made.applier.drift() == []
+
+    run(work())
+
+
+def test_drift_is_told_and_reconciling_mends_it(place: Place) -> None:
+    async def work() -> None:
+        async with bench(*place) as made:
+            await made.submit(change_of(ALICE, (), legs(ALICE)))
+            await made.applier.settled()
+            good = dict(made.kernel.objects)
+            (marks,) = made.filters()
+            made.kernel.objects[marks] = made.kernel.objects[marks].replace("mark 400001", "mark 400002")
+            del made.kernel.objects["route 203.0.113.5 table 400000"]
+            made.kernel.objects["route 203.0.113.99 table 400000"] = "route replace 203.0.113.99 dev lan table 400000"
+            rows = {(row["object"], row["state"]) for row in await made.applier.drift()}
+            assert rows == {
+                (marks, "changed"),
+                ("route 203.0.113.5 table 400000", "missing"),
+                ("route 203.0.113.99 table 400000", "foreign"),
+            }
+            assert await made.applier.reconcile(made.state) == 1
+            await made.applier.settled()
+            assert made.kernel.objects == good
+
+    run(work())
+
+
 def test_one_user_who_waits_does_not_hold_up_another(place: Place) -> None:
     async def work() -> None:
         async with bench(*place, limits=LIMITS._replace(deadline=10, side_by_side=1)) as made:
@@ -314,9 +441,7 @@ def test_another_class_changes_the_filter_and_no_association(place: Place) -> No
             await made.submit(change_of(ALICE, (), (one,)))
             await made.applier.settled()
             loads = len(made.charon.log)
-            assert one.leg is not None
-            other = one._replace(leg=one.leg._replace(dscp=10, service_class="af11"))
-            assert await made.submit(change_of(ALICE, (one,), (other,), 2))
+            assert await made.submit(change_of(ALICE, (one,), (with_class(one, 10),), 2))
             await made.applier.settled()
             assert len(made.charon.log) == loads
             assert any("set 40" in line for line in made.filters().values())

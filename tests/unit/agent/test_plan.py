@@ -71,6 +71,16 @@ def test_a_hand_off_does_not_catch_packets_before_it_is_up() -> None:
     assert all("filter 1h" not in step.objects for step in steps if step.verb is Verb.DECODE)
 
 
+def test_a_successor_with_another_destination_catches_nothing_before_it_is_up() -> None:
+    # E7: what it would catch may be what the old leg still carries
+    old = leg()
+    assert old.key is not None
+    have = Have((old,), {**old.decode, **old.switch}, frozenset(), frozenset({old.key}))
+    new = leg(generation=1, peer="fa2")._replace(switch={"filter other": ("mark 1",)})
+    steps = plan(have, Want((new,)), MBB).steps
+    assert [step.verb for step in steps if "filter other" in step.objects] == [Verb.SWITCH]
+
+
 def test_what_is_prepared_decodes_and_is_not_waited_for() -> None:
     steps = plan(Have(), Want((), (leg(),)), MBB).steps
     assert verbs(steps) == [Verb.LOAD, Verb.DECODE]
