@@ -15,4 +15,11 @@ STEPS = (
     "E4: a first registration sets one VPN past the home agent",
     "E5: a move within the domain loses no packet, past the home agent",
     "E6: a move between domains loses no packet, past the home agent",
+    "E7: another destination, chosen by the user, takes the traffic; the old PCN ends by itself",
+    "a hard break loses no more than what was on its way until the new tunnels stood",
+    "the AAAH is away: moves within a domain go on, and lose no packet",
+    "the home agent's agent is killed in the middle of a move: traffic recovers, nothing is left behind",
+    "charon is killed at a foreign agent: its users' tunnels come back by themselves",
+    "moves to and fro, as fast as they are answered, end where the user is, and leave nothing behind",
+    "who signs off leaves nothing behind",
 )

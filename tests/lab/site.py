@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _STATIC_SLA = "sla: {home_agent: ha31, keying: static, up_spi: 0x2001, down_spi: 0x2002}"
 
 
-def site(work: Path, *, static_keys: bool = False) -> Path:
-    """Make the directory of the lab's site, secrets included."""
+def site(work: Path, *, static_keys: bool = False, sessions: bool = True) -> Path:
+    """Make the directory of the lab's site, secrets included. Without `sessions` nobody is registered yet."""
     made = work / "site"
     shutil.copytree(example_site(), made, ignore=shutil.ignore_patterns("secrets.yml", ".roamvpn"))
     # each of these files ends with the list that the extra rows belong to
@@ -34,5 +34,7 @@ def site(work: Path, *, static_keys: bool = False) -> Path:
         text = path.read_text()
         assert "sla: {home_agent: ha31, keying: ike}" in text
         path.write_text(text.replace("sla: {home_agent: ha31, keying: ike}", _STATIC_SLA))
+    if not sessions:
+        (made / "sessions.yml").unlink()
     complete_secrets(made / "secrets.yml", load_site(read_site(made)).tables)
     return made

@@ -58,6 +58,12 @@ class Daemon:
                 os.kill(pid, how)
             self._process.wait(20)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, to itself and not to what wraps it."""
+        process = self.process
+        for pid in _children(process.pid) or [process.pid]:
+            os.kill(pid, number)
+
     def text(self) -> str:
         """Its log."""
         return self.log.read_text(errors="replace")

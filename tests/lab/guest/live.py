@@ -1,14 +1,16 @@
 """The example network alive: daemons on all its nodes follow mobiles that roam, and packets show what becomes of it.
 
 Run inside the test kernel with a site's directory. Writes `{step: "" or what is wrong}` and measured figures as JSON to
-$VM_OUT/results.json. The gateways are provisioned by `site`, as for the steady states.
+$VM_OUT/results.json.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -22,12 +24,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from roamvpn.engine import checked_site
+from roamvpn.policy.naming import user_hash
 from roamvpn.provision.agents import CREDENTIALS, PLACE, network_text, server_files
 from roamvpn.provision.authority import Authority
 from roamvpn.stores.tree import create
 from roamvpn.wire.diameter_identities import Identities
 from tests.lab.guest import network, roaming
-from tests.lab.guest.controller import Controller
+from tests.lab.guest.bare import provision
 from tests.lab.guest.daemons import AGENTS, ROAMVPN, Agent, Daemon, Terminal, until
 from tests.lab.guest.hosts import Host
 from tests.lab.guest.installed import differences
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from tests.lab.guest.roaming import Counted, Stream
 
 WORK = Path("/run/lab/live")
+_SETTINGS = {"max_lifetime": 40, "br_threshold": 10, "hand_off": 5}
+"""Shorter than in life, so that what lapses does so here."""
+_TO_AND_FRO = 40
 _BEHIND = {"alice": ("cn51", "10.5.1.9"), "frank": ("cn43", "10.5.1.9"), "bob": ("cn41", "198.51.100.9")}
 
 
@@ -56,14 +62,15 @@ class Live:
         self._note = note
         self.mobiles = roaming.build({name: home for name, (_, home) in MOBILES.items()})
         self.hosts = {name: Host(name).start() for name in network.GATEWAYS}
-        self.controller = Controller(directory).start()
-        played = self.controller.play("site")
-        if played.code:
-            raise RuntimeError(played.text)
-        note("provisioned")
-        self.site = checked_site(self.controller.site)
-        self.servers = {name: _server(self.controller.site, self.site, name) for name in roaming.SERVERS}
-        self.agents = {name: Agent(self.hosts[name], self.site, WORK / f"{name}.log") for name in AGENTS}
+        note("hosts stand")
+        shutil.copytree(directory, WORK / "site")
+        provision(WORK / "site", self.hosts)
+        note("gateways are provisioned")
+        self.site = checked_site(WORK / "site")
+        self.servers = {name: _server(WORK / "site", self.site, name) for name in roaming.SERVERS}
+        self.agents = {
+            name: Agent(self.hosts[name], self.site, WORK / f"{name}.log", signalling=_SETTINGS) for name in AGENTS
+        }
         for daemon in (*self.servers.values(), *self.agents.values()):
             daemon.start()
         for agent in self.agents.values():
@@ -99,7 +106,12 @@ class Live:
             daemon.stop()
         for host in self.hosts.values():
             host.stop()
-        shutil.copytree(WORK, Path(os.environ["VM_OUT"]) / "logs", dirs_exist_ok=True)
+        logs = Path(os.environ["VM_OUT"]) / "logs"
+        logs.mkdir(exist_ok=True)
+        for log in WORK.glob("*.log"):
+            shutil.copy(log, logs / log.name)
+        for name, host in self.hosts.items():
+            shutil.copy(host.base / "var.up/log/charon.log", logs / f"{name}.charon.log")
 
     # -- the seven embodiments --------------------------------------------------------------------------------------
 
@@ -131,13 +143,115 @@ class Live:
         """E6: a move between domains loses no packet, past the home agent"""
         self._moved("frank", "fa22", "E6")
 
+    def e7(self) -> None:
+        """E7: another destination, chosen by the user, takes the traffic; the old PCN ends by itself"""
+        at = self._at("frank")
+        before = self.agents["pcn41b"].text().count('"message": "BR"')
+        self._edit("vpn_database.yml", "profile_number: 7", "destaddr: 10.5.1.9", "destaddr: 198.51.100.9")
+        self.servers["aaah33"].signal(signal.SIGHUP)
+        until("the AAAH has taken it up", lambda: "tables taken up" in self.servers["aaah33"].text())
+        _BEHIND["frank"] = ("cn41", "198.51.100.9")
+        self.terminals["frank"].ask(do="register", agent=_access(at), service_update=True)
+        self.terminals["frank"].await_event("registered")
+        self._reaches("frank")
+        held = self._legs("pcn41b", "frank")
+        if not held:
+            raise Wrong("the old PCN has let go before the lifetime's end")
+        self._holds(90)
+        text = self.agents["pcn41b"].text()
+        if text.count('"message": "BR"') == before:
+            raise Wrong("the old PCN has not asked whether its VPN is still wanted")
+
+    # -- a hard break, and accidents --------------------------------------------------------------------------------
+
+    def hard_break(self) -> None:
+        """a hard break loses no more than what was on its way until the new tunnels stood"""
+        old = self._at("alice")
+        agent = "fa21b" if old != "fa21b" else "fa21"
+        with self._stream("alice") as stream:
+            stream.await_more(100)
+            self.mobiles["alice"].link(old, "down")
+            first = stream.sent
+            answer = self._register("alice", agent)
+            last = stream.sent
+            stream.await_more(300)
+        self.mobiles["alice"].link(old, "up")
+        counted = stream.counted()
+        self._keep("hard break", counted, answer["ms"], window=last - first)
+        outside = {
+            direction: [number for number in each.lost if not first - 2 <= number <= last + 2]
+            for direction, each in counted.items()
+        }
+        if any(outside.values()):
+            raise Wrong(f"lost outside of {first} to {last}: {outside}")
+        self._holds()
+
+    def aaah_away(self) -> None:
+        """the AAAH is away: moves within a domain go on, and lose no packet"""
+        self._register("alice", "fa21")
+        self._holds()
+        self.servers["aaah33"].stop()
+        try:
+            self._moved("alice", "fa21b", "AAAH away")
+        finally:
+            self.servers["aaah33"].start()
+            until("the AAAH is back", lambda: "aaah33.isp3.example" in self.agents["ha31"].status()["diameter_peers"])
+
+    def home_agent_killed(self) -> None:
+        """the home agent's agent is killed in the middle of a move: traffic recovers, nothing is left behind"""
+        old = self._at("frank")
+        agent = "fa21" if old != "fa21" else "fa21b"
+        home = self.agents["ha31"]
+        sent = home.text().count('"message": "BU"')
+        self.terminals["frank"].ask(do="register", agent=_access(agent))
+        until("the home agent has posted the move", lambda: home.text().count('"message": "BU"') > sent)
+        home.stop(signal.SIGKILL)
+        home.start()
+        until("the home agent serves", home.ready, 60)
+        self.terminals["frank"].await_event("registered", 60)
+        self.mobiles["frank"].use(agent)
+        self._reaches("frank")
+        self._holds()
+
+    def charon_killed(self) -> None:
+        """charon is killed at a foreign agent: its users' tunnels come back by themselves"""
+        at = self._at("frank")
+        host = self.hosts[at]
+        pid = host.run("pidof", "charon-systemd").split()[0]
+        host.run("kill", "-9", pid)
+        host.run("service", "strongswan", "restart")
+        home, (_, address) = MOBILES["frank"][1], _BEHIND["frank"]
+        until("frank is served again", lambda: ping("frank", home, address), 60)
+        self._holds(60)
+
+    def to_and_fro(self) -> None:
+        """moves to and fro, as fast as they are answered, end where the user is, and leave nothing behind"""
+        started, moves = time.monotonic(), 0
+        while moves < _TO_AND_FRO:
+            self._register("alice", ("fa21", "fa21b")[moves % 2])
+            moves += 1
+        self.figures["to and fro"] = {"moves": moves, "seconds": round(time.monotonic() - started, 2)}
+        self._reaches("alice")
+        self._holds()
+
+    def left(self) -> None:
+        """who signs off leaves nothing behind"""
+        for user in ("alice", "frank"):
+            self.terminals[user].ask(do="leave")
+            self.terminals[user].await_event("left")
+        self._holds(60)
+        for name in AGENTS:
+            for user in ("alice", "frank"):
+                legs = self._legs(name, user)
+                if legs:
+                    raise Wrong(f"{name} still has {legs}")
+
     # -- helpers ----------------------------------------------------------------------------------------------------
 
     def _register(self, user: str, agent: str, old: str | None = None) -> dict[str, Any]:
         terminal = self.terminals[user]
-        access = network.GATEWAYS[agent][1].partition("/")[0]
         more = {"old_agent": network.GATEWAYS[old][0]} if old is not None else {}
-        terminal.ask(do="register", agent=access, **more)
+        terminal.ask(do="register", agent=_access(agent), **more)
         answer = terminal.await_event("registered")
         self.mobiles[user].use(agent)
         return answer
@@ -166,10 +280,25 @@ class Live:
     def _stream(self, user: str) -> Stream:
         return roaming.Stream(self.mobiles[user], *_BEHIND[user])
 
-    def _keep(self, name: str, counted: dict[str, Counted], milliseconds: float) -> None:
-        row: dict[str, object] = {"registration_ms": milliseconds}
+    def _legs(self, gateway: str, user: str) -> list[str]:
+        """Associations of a user's own that charon has there, an enterprise's legs apart."""
+        sas = self.hosts[gateway].swanctl("--list-sas")
+        return re.findall(rf"^(rv-[ph]\d+-u{user_hash(MOBILES[user][0])}-(?!gw51)\S+): #", sas, re.MULTILINE)
+
+    def _edit(self, name: str, behind: str, old: str, new: str) -> None:
+        """Change a table where the AAAH reads it, and for the compile that everything is held against."""
+        for directory in (WORK / "site", WORK / "aaah33/site"):
+            head, mark, tail = (directory / name).read_text().partition(behind)
+            if old not in tail:
+                raise Wrong(f"{old} is not in {name}")
+            (directory / name).write_text(head + mark + tail.replace(old, new, 1))
+        self.site = checked_site(WORK / "site")
+
+    def _keep(self, name: str, counted: dict[str, Counted], milliseconds: float, **more: object) -> None:
+        row: dict[str, object] = {"registration_ms": milliseconds, **more}
         for direction, each in counted.items():
-            row |= {f"{direction}_lost": len(each.lost), f"{direction}_gap_ms": each.gap_ms, "sent": each.sent}
+            row |= {f"{direction}_lost": len(each.lost), f"{direction}_gap_ms": each.gap_ms}
+            row |= {f"{direction}_late_ms": each.late_ms, "sent": each.sent}
         self.figures[name] = row
         self._note(f"    {name}: {row}")
 
@@ -188,6 +317,10 @@ class Live:
             if time.monotonic() > deadline:
                 raise Wrong("; ".join(found[:10]))
             time.sleep(0.5)  # tunnels end by their own timers, at seven hosts
+
+
+def _access(agent: str) -> str:
+    return network.GATEWAYS[agent][1].partition("/")[0]
 
 
 def _server(directory: Path, site: Site, name: str) -> Daemon:
@@ -219,8 +352,9 @@ def _server(directory: Path, site: Site, name: str) -> Daemon:
     for path, content in files.items():
         (place / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         create(place / path, content, 0o600)
-    settings = {"state": str(place / "state"), "run": str(place / "run")}
-    text = server_files(site, name, **settings)["aaa.yml"].text
+    text = server_files(site, name, state=str(place / "state"), run=str(place / "run"), signalling=_SETTINGS)[
+        "aaa.yml"
+    ].text
     text = text.replace(PLACE, str(place)).replace(CREDENTIALS, str(place))
     create(place / "aaa.yml", text.encode(), 0o644)
     argv = ("ip", "netns", "exec", name, *ROAMVPN, "aaa", "--config", str(place / "aaa.yml"))

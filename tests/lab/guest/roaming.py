@@ -67,11 +67,16 @@ class Mobile:
 
 
 class Counted(NamedTuple):
-    """What became of a stream in one direction: numbers of what was lost, the longest gap in milliseconds."""
+    """What became of a stream in one direction: numbers of what was lost, and times in milliseconds.
+
+    `gap_ms` is the longest time without an arrival, less what the sender itself was late in it (one processor serves
+    all hosts here); `late_ms` how much longer the slowest probe took than the quickest.
+    """
 
     sent: int
     lost: tuple[int, ...]
     gap_ms: float
+    late_ms: float
 
 
 class Stream:
@@ -83,6 +88,7 @@ class Stream:
         self._sockets = {direction: _udp(*end) for direction, end in self._ends.items()}
         self._interval = interval
         self._got: dict[str, dict[int, float]] = {"up": {}, "down": {}}
+        self._at: list[float] = []
         self._sent = 0
         self._stop = threading.Event()
         self._threads = [
@@ -118,16 +124,26 @@ class Stream:
         """Results by direction, once the stream has ended."""
         found = {}
         for direction, got in self._got.items():
-            times = sorted(got.values())
-            gap = max((later - earlier for earlier, later in pairwise(times)), default=0.0)
+            took = {number: at - self._at[number] for number, at in got.items()}
+            numbers = sorted(got)
+            paused = max(
+                (got[after] - got[before] - self._late(before, after) for before, after in pairwise(numbers)),
+                default=0.0,
+            )
+            late = max(took.values()) - min(took.values()) if took else 0.0
             lost = tuple(number for number in range(self._sent) if number not in got)
-            found[direction] = Counted(self._sent, lost, round(gap * 1000, 1))
+            found[direction] = Counted(self._sent, lost, round(paused * 1000, 1), round(late * 1000, 1))
         return found
+
+    def _late(self, before: int, after: int) -> float:
+        """How much longer the sender took between two probes than it should have."""
+        return self._at[after] - self._at[before] - (after - before) * self._interval
 
     def _send(self) -> None:
         at = time.monotonic()
         while not self._stop.is_set():
             probe = _PROBE.pack(self._sent)
+            self._at.append(time.monotonic())
             for sender, receiver in (("down", "up"), ("up", "down")):
                 # what the sender's own kernel refuses, such as for want of a route, is lost like any other
                 with suppress(OSError):
