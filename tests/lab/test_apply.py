@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.applying import STEPS
+from tests.lab.applying import STEPS, with_storm
 from tests.lab.site import site
 from tests.lab.testkernel import find
 
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.lab
 def applied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """One run of the scenario: what is wrong, by step."""
     work: Path = tmp_path_factory.mktemp("applying")
-    argv = ["env", "PYTHONPATH=.:generator", sys.executable, "-m", "tests.lab.guest.applying", str(site(work))]
+    made = with_storm(site(work))
+    argv = ["env", "PYTHONPATH=.:generator", sys.executable, "-m", "tests.lab.guest.applying", str(made)]
     sys.stdout.write(find().run(work / "out", *argv, seconds=1500))
     found: dict[str, str] = json.loads((work / "out/results.json").read_text())
     return found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.agent.charon import NOT_YET
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from roamvpn.agent.user import Limits, User
 
 _TRY_AGAIN = 0.25
+_ASKED_FOR = 1.0
+"""Seconds for which charon is asked; it goes on after that, and others have their turn."""
 
 
 class Superseded(Exception):  # noqa: N818 - no error: a newer wish came
@@ -235,26 +239,26 @@ class Carrier:
         started = time.monotonic()
         keys, names = set(step.keys), set(step.peers)
         every: list[Key | str] = [*keys, *names]
-        deadline = min(user.begun.setdefault(each, started) for each in every) + self._limits.deadline
+        for each in every:
+            user.begun.setdefault(each, started)
         for name in names:
             self._peers.bring_up(name, initiate=user.initiate)
         for key in keys:
-            if self._initiates(user, key) and key not in user.tries:
-                user.tries[key] = asyncio.create_task(self._try(user, key, deadline))
+            self._start(user, key)
         try:
             while True:
                 user.wake.clear()
                 keys = {key for key in keys if not self._charon.up(key)}
                 names = {name for name in names if not self._peers.ready(name)}
-                left = deadline - time.monotonic()
                 if not keys and not names:
                     return frozenset()
+                left = min(self._left(user, each) for each in every if each in keys or each in names)
                 if user.version != turn.version:
                     raise Superseded
                 if left <= 0:
                     return frozenset((*keys, *names))
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(user.wake.wait(), left)
+                    await asyncio.wait_for(user.wake.wait(), min(left, self._limits.deadline))
         finally:
             for each in every:
                 if each not in keys and each not in names:
@@ -267,18 +271,26 @@ class Carrier:
         alone = not user.waiters or user.attempts > 0
         return user.initiate or (material.leg.initiate and (material.static or alone))
 
-    async def _try(self, user: User, key: Key, deadline: float) -> None:
-        """Initiate until it is up or too late; what was said against it is kept for the alarm."""
+    def _start(self, user: User, key: Key) -> None:
+        if self._initiates(user, key) and key not in user.tries:
+            user.tries[key] = asyncio.create_task(self._try(user, key))
+
+    async def _try(self, user: User, key: Key) -> None:
+        """Initiate until it is up or too late; what was said against it is kept for the alarm.
+
+        Time counts from when it is its turn: charon carries out but some at once.
+        """
         pause = _TRY_AGAIN
         try:
             if not user.waiters:
                 # it was lost: the other end may have meant it, and may be about to tell
                 await asyncio.sleep(self._limits.retry_first)
-            while not self._charon.up(key) and (left := deadline - time.monotonic()) > 0:
+            user.begun[key] = math.inf
+            while not self._charon.up(key) and self._left(user, key) > 0:
                 if key.name in user.tried:
                     await self._charon.abandon(key.name)
                 user.tried.add(key.name)
-                wrong = await self._charon.initiate(key, left)
+                wrong = await self._charon.initiate(key, _ASKED_FOR, partial(_begin, user, key))
                 if not wrong or NOT_YET in wrong:
                     break
                 user.wrong[key] = wrong
@@ -287,7 +299,12 @@ class Carrier:
         except GatewayError as error:
             user.wrong[key] = error.message
         finally:
+            _begin(user, key)
             user.tries.pop(key, None)
+            user.wake.set()
+
+    def _left(self, user: User, each: Key | str) -> float:
+        return user.begun.get(each, 0.0) + self._limits.deadline - time.monotonic()
 
     async def _retired(self, user: User, key: Key) -> None:
         """Out of charon, and its SAs closed when what is under way in them has arrived."""
@@ -327,6 +344,12 @@ class Carrier:
         if isinstance(each, str):
             return f"{each}: the shared association is not up"
         return f"{each.name}: {user.wrong.get(each) or 'not up in time'}"
+
+
+def _begin(user: User, key: Key) -> None:
+    """Time runs from now, unless it does already."""
+    if user.begun.get(key) == math.inf:
+        user.begun[key] = time.monotonic()
 
 
 async def _timed(spent: Spent, what: str, work: Awaitable[object]) -> None:

@@ -109,10 +109,14 @@ class Charon:
                 if "not found" not in error.message:
                     raise
 
-    async def initiate(self, key: Key, within: float) -> str:
-        """Bring it up; returns what charon says against it within so many seconds, or nothing."""
+    async def initiate(self, key: Key, within: float, begun: Callable[[], None] = lambda: None) -> str:
+        """Bring it up; returns what charon says against it within so many seconds, or nothing.
+
+        `begun` is told when it is its turn: not more than some are asked for at once.
+        """
         message = {"child": key.name, "ike": key.name, "timeout": str(int(within * 1000))}
         async with self._aside:
+            begun()
             try:
                 await self._client.aside("initiate", message, within + _GRACE)
             except GatewayError as error:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from roamvpn.agent.user import Outcome
     from roamvpn.policy.legs import Contribution
 
-LIMITS = Limits(deadline=2.0, drain=0.2, retry_first=0.2, retry_last=1.0)
+LIMITS = Limits(deadline=4.0, drain=0.2, retry_first=0.2, retry_last=1.0)
 
 
 class Guest:
@@ -180,6 +180,11 @@ class Guest:
         """What is not as it shall be."""
         assert self.applier is not None
         return {"rows": await self.applier.drift()}
+
+    def runs(self) -> dict[str, object]:
+        """How many processes of ip and tc were started."""
+        assert self.applier is not None
+        return {"ip": self.applier.kernel.ip.runs, "tc": self.applier.kernel.tc.runs}
 
     def live(self) -> dict[str, object]:
         """All objects in our numbers and names, and what charon has."""

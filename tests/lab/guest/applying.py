@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.lab.applying import STEPS
+from tests.lab.applying import STEPS, STORM
 from tests.lab.guest import network
 from tests.lab.guest.gateways import Gateway, authority
 from tests.lab.guest.network import batch, inside, run
@@ -320,6 +320,38 @@ class Scenario:
             self.rest("ha31" if name == self.at else self.at)
             wrong += [f"{name}: {each}" for each in self.drift(self.at, "ha31") + self.reaches()]
         return wrong
+
+    def step_storm(self) -> list[str]:
+        """Many users register at once at two gateways, each with an association of his own."""
+        at = ["fa21", 0]
+        near, far = self.gateways["fa21"], self.gateways["pcn41"]
+        started = time.monotonic()
+        there = [self.submit("pcn41", nai, set=[[nai, *at]]) for nai in STORM]
+        for number in there:
+            self.loaded("pcn41", number)
+        loaded = time.monotonic()
+        here = [self.submit("fa21", nai, set=[[nai, *at]], initiate=True) for nai in STORM]
+        failed = [number for number in here if not near.until("done", number)["ok"]]
+        # who only waits may have given up meanwhile: it comes to the same
+        for number in there:
+            far.until("done", number)
+        took = time.monotonic() - loaded
+        totals = sorted(near.until("seq", number)["timing"]["total"] for number in here)
+        runs = near.ask("runs")
+        self.note(
+            f"    {len(STORM)} users: loaded after {loaded - started:.2f} s, up {took:.2f} s later; at fa21 median "
+            f"{totals[len(totals) // 2]} ms, slowest {totals[-1]} ms, processes {runs}"
+        )
+        for name in ("fa21", "pcn41"):
+            self.rest(name)
+        wrong = [f"not done: {failed}"] if failed else []
+        wrong += self.drift("fa21", "pcn41")
+        wrong += [f"{name}: {left}" for name in ("fa21", "pcn41") if (left := self.loaded_of(name))]
+        for name in ("fa21", "pcn41"):
+            for nai in STORM:
+                self.submit(name, nai, delete=[[nai, *at]])
+        self.settle()
+        return wrong + self.as_before("pcn41")
 
     def step_strays(self) -> list[str]:
         """What nobody wants is found after a restart and removed; what only resembles ours is not."""
