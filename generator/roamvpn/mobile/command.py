@@ -162,7 +162,7 @@ def _who(function: Any) -> Any:  # noqa: ANN401 - a decorator of click's
 @click.option("--service-update", is_flag=True, help="Its VPN records have changed.")
 @click.option("--leave", is_flag=True, help="Sign off.")
 @click.option("--wait", type=click.FloatRange(0, 600), default=_GIVE_UP_S, show_default=True, help="Seconds.")
-def register(  # noqa: PLR0913 - options
+def register(
     agent: str,
     old_agent: str | None,
     *,
