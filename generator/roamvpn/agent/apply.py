@@ -17,6 +17,7 @@ from roamvpn.agent.carry import Carrier, Hooks, Spent, Superseded
 from roamvpn.agent.charon import Charon
 from roamvpn.agent.kernel import Kernel
 from roamvpn.agent.material import Workshop, leaning
+from roamvpn.agent.ownership import user_in
 from roamvpn.agent.peers import Peers
 from roamvpn.agent.plan import Key, Part, Want
 from roamvpn.agent.reconcile import Reconciler
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from roamvpn.agent.charon import Sa
     from roamvpn.agent.material import LegMaterial, PeerMaterial
     from roamvpn.agent.plan import Verb
     from roamvpn.policy.legs import Contribution
@@ -70,7 +72,7 @@ class Applier:
         self.users: dict[str, User] = {}
         self.kernel = Kernel()
         self.workshop = Workshop(gateway, network, renderer, credentials)
-        self.charon = Charon(vici, self._raised, self._lost, self._back)
+        self.charon = Charon(vici, raised=self._raised, lost=self._lost, stray=self._came_too_late, back=self._back)
         self.peers = Peers(self.charon, self.kernel, self._peer_up, partial(alarm, ""))
         hooks = Hooks(self._loaded, self._done, self._peer, self._unused, trace)
         self.carrier = Carrier(self.charon, self.kernel, self.peers, order, self.limits, hooks)
@@ -371,6 +373,11 @@ class Applier:
             self.peers.lost(key)
         elif key in user.keys and user.task is None:
             self.wish(user)
+
+    def _came_too_late(self, sa: Sa) -> None:
+        """It was asked for, and is no longer wanted; while it is found out what stands nobody knows yet."""
+        if self._observed.is_set() and user_in(sa.name) is not None:
+            self._spawn(self.charon.terminate(sa.unique))
 
     def _back(self) -> None:
         """A charon is there, maybe another one: whatever it lacks is loaded again."""

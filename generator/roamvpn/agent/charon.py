@@ -45,16 +45,23 @@ class Charon:
     """One charon, over its restarts.
 
     `raised` is told of each association that has come up, `lost` of each whose last SA went without our asking,
-    `back` when a charon listens: what was loaded is unknown to a new one.
+    `stray` of an SA that came up and nobody expects, `back` when a charon listens: a new one knows of nothing.
     """
 
     def __init__(
-        self, path: str, raised: Callable[[Key], None], lost: Callable[[Key], None], back: Callable[[], None]
+        self,
+        path: str,
+        *,
+        raised: Callable[[Key], None],
+        lost: Callable[[Key], None],
+        stray: Callable[[Sa], None],
+        back: Callable[[], None],
     ) -> None:
         self._client = Client(path)
         self._events = Events(path, _EVENTS, self._heard, self._connected, self._gone)
         self._raised = raised
         self._lost = lost
+        self._stray = stray
         self._back = back
         self._task: asyncio.Task[None] | None = None
         self._resync: asyncio.Task[None] | None = None
@@ -134,8 +141,15 @@ class Charon:
         """Close an IKE_SA; one that is gone already is no error."""
         message = {"ike-id": unique, "force": "yes", "timeout": str(_TERMINATE_MS)}
         async with self._aside:
-            with suppress(GatewayError):
-                await self._client.aside("terminate", message, _TERMINATE_MS / 1000 + _GRACE)
+            while self.present.is_set():
+                try:
+                    await self._client.aside("terminate", message, _TERMINATE_MS / 1000 + _GRACE)
+                except GatewayError as error:
+                    # charon's own words: it has gone, or goes; otherwise it was not even asked
+                    if not error.message.startswith("terminate:"):
+                        await asyncio.sleep(_AGAIN)
+                        continue
+                return
 
     # what stands
 
@@ -231,6 +245,8 @@ class Charon:
                     for sa in self._children(name, node):
                         self._news.add(sa.unique)
                         self._add(sa)
+                        if sa.key is None:
+                            self._stray(sa)
             else:
                 unique = _text(node.get("uniqueid"))
                 self._news.add(unique)

@@ -7,6 +7,7 @@ Source: strongSwan, src/libcharon/plugins/vici/README.md, "Vici client protocol"
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from typing import TYPE_CHECKING, Self
 
@@ -36,10 +37,19 @@ class Connection:
     @classmethod
     async def open(cls, path: str) -> Self:
         """Connect; raises GatewayError."""
+        # in a thread, for where many connect at once it must wait, and a socket of asyncio would take that for success
+        made = socket.socket(socket.AF_UNIX)
+        made.settimeout(_ANSWER_WITHIN)
         try:
-            return cls(*await asyncio.open_unix_connection(path))
+            await asyncio.to_thread(made.connect, path)
+            made.settimeout(0.0)
+            return cls(*await asyncio.open_unix_connection(sock=made))
         except OSError as error:
+            made.close()
             raise GatewayError("charon", f"does not answer at {path}: {error.strerror or error}") from None
+        except BaseException:
+            made.close()
+            raise
 
     @property
     def open_still(self) -> bool:
@@ -156,6 +166,7 @@ class Client:
         self._path = path
         self._turn = asyncio.Lock()
         self._connection: Connection | None = None
+        self._idle: list[Connection] = []
 
     async def request(
         self, command: str, message: Mapping[str, object] | None = None, within: float = _ANSWER_WITHIN
@@ -170,21 +181,27 @@ class Client:
             return await (await self._connected()).stream(command, event, message)
 
     async def aside(self, command: str, message: Mapping[str, object], within: float) -> Message:
-        """Call a command that takes long, over a connection of its own; raises GatewayError."""
-        connection = await Connection.open(self._path)
+        """Call a command that takes long, beside the others; raises GatewayError."""
+        connection = self._idle.pop() if self._idle else await Connection.open(self._path)
+        if not connection.open_still:
+            connection.close()
+            connection = await Connection.open(self._path)
         try:
             return await connection.request(command, message, within)
         finally:
-            connection.close()
+            if connection.open_still:
+                self._idle.append(connection)
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
+        """Close all connections."""
+        for connection in (*self._idle, *([self._connection] if self._connection is not None else [])):
+            connection.close()
+        self._idle.clear()
 
     async def _connected(self) -> Connection:
         if self._connection is None or not self._connection.open_still:
-            self.close()
+            if self._connection is not None:
+                self._connection.close()
             self._connection = await Connection.open(self._path)
         return self._connection
 

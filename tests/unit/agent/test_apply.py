@@ -279,6 +279,24 @@ def test_an_association_that_was_lost_is_set_up_again(place: Place) -> None:
     run(work())
 
 
+def test_an_association_that_comes_up_when_nobody_wants_it_any_more_is_closed(place: Place) -> None:
+    async def work() -> None:
+        async with bench(*place, limits=LIMITS._replace(deadline=10)) as made:
+            wanted = legs(ALICE)
+            assert await made.submit(Apply(ALICE, 1, prepare=wanted))
+            (name,) = made.charon.connections
+            connection = made.charon.connections[name]
+            assert await made.submit(Apply(ALICE, 1, withdrawn=wanted))
+            await made.applier.settled()
+            # the other end began while it was still loaded
+            made.charon.connections[name] = connection
+            made.charon.up(name)
+            assert made.charon.sas
+            await until(lambda: not made.charon.sas)
+
+    run(work())
+
+
 def test_a_charon_that_was_restarted_is_given_everything_again(place: Place) -> None:
     async def work() -> None:
         async with bench(*place) as made:
