@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from roamvpn.wire.mobileip_packet import Extension, Packet
 
 _SPI = struct.Struct("!I")
+_LENGTH = 16
+"""Bytes of an authenticator."""
 
 
 class Algorithm(Word):
@@ -26,12 +28,7 @@ class Algorithm(Word):
     MD5 = "hmac-md5"
     """The default of RFC 5944, for mobiles."""
     SHA256 = "hmac-sha-256"
-    """Between agents of ours."""
-
-    @property
-    def length(self) -> int:
-        """Bytes of the authenticator."""
-        return 16 if self is Algorithm.MD5 else 32
+    """Between agents of ours; the extension has room for half of it (RFC 2104 section 5)."""
 
 
 class SecurityAssociation(NamedTuple):
@@ -43,14 +40,14 @@ class SecurityAssociation(NamedTuple):
 
     def authenticated(self, data: bytes, kind: int, subtype: int = 0) -> bytes:
         """The data with an authentication extension of that kind behind it."""
-        head = extension_bytes(kind, _SPI.pack(self.spi) + bytes(self.algorithm.length), subtype)
-        covered = data + head[: -self.algorithm.length]
+        head = extension_bytes(kind, _SPI.pack(self.spi) + bytes(_LENGTH), subtype)
+        covered = data + head[:-_LENGTH]
         return covered + self._digest(covered)
 
     def holds(self, packet: Packet, extension: Extension) -> bool:
         """Whether an authentication extension of the packet is ours and right; takes the same time for any content."""
         body = extension.body
-        if len(body) != _SPI.size + self.algorithm.length or _SPI.unpack_from(body)[0] != self.spi:
+        if len(body) != _SPI.size + _LENGTH or _SPI.unpack_from(body)[0] != self.spi:
             return False
         covered = packet.data[: extension.value + _SPI.size]
         return hmac.compare_digest(self._digest(covered), body[_SPI.size :])
@@ -62,4 +59,4 @@ class SecurityAssociation(NamedTuple):
     def _digest(self, data: bytes) -> bytes:
         if self.algorithm is Algorithm.MD5:
             return hmac.new(self.key, data, hashlib.md5).digest()
-        return hmac.digest(self.key, data, "sha256")
+        return hmac.digest(self.key, data, "sha256")[:_LENGTH]

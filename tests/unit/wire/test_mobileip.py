@@ -113,6 +113,12 @@ def test_an_authenticator_covers_everything_up_to_its_spi() -> None:  # RFC 5944
     assert HOME.holds(packet, packet.extensions[0])
 
 
+def test_agents_authenticate_with_half_a_sha_256() -> None:  # RFC 2104 section 5
+    data = HOME._replace(algorithm=Algorithm.SHA256).authenticated(UPDATE, wire.FA_HA)
+    covered = UPDATE + bytes([34, 20]) + (0x1234).to_bytes(4)
+    assert data == covered + hmac.new(KEY, covered, hashlib.sha256).digest()[:16]
+
+
 @pytest.mark.parametrize("place", range(len(REQUEST) + 22))
 def test_no_bit_of_it_can_be_changed(place: int) -> None:
     data = bytearray(HOME.authenticated(REQUEST, wire.MN_HA))
