@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from roamvpn.agent.user import Outcome
     from roamvpn.policy.legs import Contribution
 
-LIMITS = Limits(deadline=4.0, drain=0.2, retry_first=0.2, retry_last=1.0)
+LIMITS = Limits(deadline=6.0, drain=0.2, retry_first=0.2, retry_last=1.0)
 
 
 class Guest:

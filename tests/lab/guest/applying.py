@@ -336,7 +336,8 @@ class Scenario:
         for number in there:
             far.until("done", number)
         took = time.monotonic() - loaded
-        totals = sorted(near.until("seq", number)["timing"]["total"] for number in here)
+        ends = [near.until("seq", number) for number in here]
+        totals = sorted(end["timing"]["total"] for end in ends)
         runs = near.ask("runs")
         self.note(
             f"    {len(STORM)} users: loaded after {loaded - started:.2f} s, up {took:.2f} s later; at fa21 median "
@@ -344,7 +345,7 @@ class Scenario:
         )
         for name in ("fa21", "pcn41"):
             self.rest(name)
-        wrong = [f"not done: {failed}"] if failed else []
+        wrong = [f"not done: {sorted(end['reason'] for end in ends if not end['ok'])}"] if failed else []
         wrong += self.drift("fa21", "pcn41")
         wrong += [f"{name}: {left}" for name in ("fa21", "pcn41") if (left := self.loaded_of(name))]
         for name in ("fa21", "pcn41"):
