@@ -10,39 +10,31 @@ import asyncio
 import time
 from contextlib import suppress
 from functools import partial
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from roamvpn.agent.carry import Carrier, Hooks, Spent, Superseded
 from roamvpn.agent.charon import Charon
+from roamvpn.agent.desired import Desired
 from roamvpn.agent.kernel import Kernel
-from roamvpn.agent.material import Workshop, leaning
 from roamvpn.agent.ownership import user_in
 from roamvpn.agent.peers import Peers
-from roamvpn.agent.plan import Key, Part, Want
 from roamvpn.agent.reconcile import Reconciler
 from roamvpn.agent.user import Limits, Outcome, Timing, User, Waiter
 from roamvpn.gateway.errors import GatewayError
-from roamvpn.policy.compile import add, remove
-from roamvpn.policy.naming import peer_name
 from roamvpn.signalling.effects import Order
-from roamvpn.tables.gateway_state import BASE, GatewayState
 from roamvpn.tables.problems import RoamvpnError
-from roamvpn.tables.types import Security, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from roamvpn.agent.charon import Sa
-    from roamvpn.agent.material import LegMaterial, PeerMaterial
-    from roamvpn.agent.plan import Verb
+    from roamvpn.agent.plan import Key, Verb, Want
     from roamvpn.policy.legs import Contribution
     from roamvpn.render.artefacts import Renderer
     from roamvpn.signalling.effects import Apply
-    from roamvpn.tables.gateway_state import Leg
+    from roamvpn.tables.gateway_state import GatewayState
     from roamvpn.tables.network import Network
-    from roamvpn.tables.secrets import ProfileKeys
 
 _WAITERS_OF_ONE = 256
 _MODULUS = 1 << 128
@@ -67,20 +59,16 @@ class Applier:
     ) -> None:
         """`alarm` is told NAI, object and reason of what does not work; `ended` how each change came to its end."""
         self.limits = limits or Limits()
-        self.state = GatewayState(gateway)
+        self.desired = Desired(gateway, network, renderer, credentials)
         self.generation = 0
-        self.users: dict[str, User] = {}
         self.kernel = Kernel()
-        self.workshop = Workshop(gateway, network, renderer, credentials)
         self.charon = Charon(vici, raised=self._raised, lost=self._lost, stray=self._came_too_late, back=self._back)
         self.peers = Peers(self.charon, self.kernel, self._peer_up, partial(alarm, ""))
-        hooks = Hooks(self._loaded, self._done, self._peer, self._unused, trace)
+        hooks = Hooks(self._loaded, self._done, self.desired.peer, self.desired.unused, trace)
         self.carrier = Carrier(self.charon, self.kernel, self.peers, order, self.limits, hooks)
         self.alarm = alarm
         self._ended = ended
-        self._owners: dict[str, str] = {}
         self._pending = 0
-        self._sum = 0
         self._background: set[asyncio.Task[None]] = set()
         self._observed = asyncio.Event()
         """Not set while it is being found out what stands: nobody begins anything then."""
@@ -115,6 +103,11 @@ class Applier:
         await self.peers.close()
         await self.charon.close()
 
+    @property
+    def users(self) -> dict[str, User]:
+        """Those who have something here, or had, or shall have."""
+        return self.desired.users
+
     # what is asked for
 
     def submit(self, effect: Apply, loaded: Callable[[], None], done: Callable[[bool], None]) -> None:
@@ -124,11 +117,11 @@ class Applier:
         False where that failed: then `loaded` may never have been called. Calls for one user come in the order of his
         changes, and never from within.
         """
-        user = self._user(effect.nai)
+        user = self.desired.user(effect.nai)
         for contribution in effect.set:
-            self._add(user, contribution)
+            self.desired.add(user, contribution)
         for contribution in effect.delete:
-            self._remove(user, contribution)
+            self.desired.remove(user, contribution)
         for contribution in (*effect.withdrawn, *effect.set):
             if contribution in user.prepared:
                 user.prepared.remove(contribution)
@@ -150,7 +143,7 @@ class Applier:
         Raises GatewayError.
         """
         self._observed.clear()
-        self._wanted_anew(state)
+        self.desired.renew(state)
         try:
             return await self._reconciler.run()
         finally:
@@ -169,7 +162,7 @@ class Applier:
     @property
     def digest(self) -> str:
         """Of everything that sessions shall have here; equal for equal legs, whatever came before."""
-        return f"{self._sum:032x}"
+        return self.desired.digest
 
     def wish(self, user: User) -> None:
         """Bring a user to what he shall have."""
@@ -181,90 +174,6 @@ class Applier:
         if user.task is None:
             user.task = asyncio.create_task(self._run(user))
 
-    def want(self, user: User) -> Want:
-        """What a user shall have, as parts. Raises GatewayError or RenderError for what cannot be rendered."""
-        made: dict[object, LegMaterial] = {}
-        parts = [self._leg(user, self.state.legs[name], self.state.secrets.get(name), made) for name in user.legs]
-        parts += [leaning(name) for name in sorted(user.shared)]
-        prepared: list[Part] = []
-        for each in user.prepared:
-            if each.leg is not None:
-                prepared.append(self._leg(user, each.leg, each.keys, made))
-            elif each.peer is not None:
-                prepared.append(leaning(each.peer.name))
-        user.made = made
-        return Want(tuple(parts), tuple(prepared))
-
-    def _leg(self, user: User, leg: Leg, keys: ProfileKeys | None, made: dict[object, LegMaterial]) -> Part:
-        own = leg.share is Share.OWN and leg.security is not Security.ENCAPSULATION
-        name = None if own else peer_name(leg.security, leg.peer)
-        peer = name if name is not None and self._session_peer(name) else None
-        # the text of a shared leg holds no key, whoever has it
-        known = (leg, keys if own else None, peer)
-        material = user.made.get(known) or self.workshop.leg(leg, keys if own else None, peer)
-        made[known] = material
-        if material.part.key is not None:
-            user.material[material.part.key] = material
-            self._owners[material.part.key.name] = user.nai
-        return material.part
-
-    def user_of(self, nai: str) -> User:
-        """The user, who may be new."""
-        return self._user(nai)
-
-    # desired state, as a node keeps it
-
-    def _wanted_anew(self, state: GatewayState) -> None:
-        self.state = state.copy()
-        self._sum = 0
-        for user in self.users.values():
-            user.legs.clear()
-            user.prepared.clear()
-            user.shared.clear()
-        for leg in self.state.legs.values():
-            self._user(leg.nai).legs[leg.name] = None
-            self._count(leg, self.state.secrets.get(leg.name), 1)
-
-    def _add(self, user: User, contribution: Contribution) -> None:
-        leg = contribution.leg
-        if leg is not None and leg.name in self.state.legs:
-            self._count(self.state.legs[leg.name], self.state.secrets.get(leg.name), -1)
-        add(self.state, contribution)
-        if leg is not None:
-            user.legs[leg.name] = None
-            self._count(leg, self.state.secrets.get(leg.name), 1)
-        elif contribution.peer is not None and contribution.peer.owner != BASE:
-            user.shared.append(contribution.peer.name)
-
-    def _remove(self, user: User, contribution: Contribution) -> None:
-        leg, peer = contribution.leg, contribution.peer
-        before = self.state.legs.get(leg.name) if leg is not None else None
-        keys = self.state.secrets.get(leg.name) if leg is not None else None
-        if peer is None or peer.name in self.state.references:
-            remove(self.state, contribution)
-        elif leg is not None:
-            remove(self.state, contribution._replace(peer=None))
-        if leg is not None and before is not None and leg.name not in self.state.legs:
-            user.legs.pop(leg.name, None)
-            self._count(before, keys, -1)
-        elif leg is None and peer is not None and peer.name in user.shared:
-            user.shared.remove(peer.name)
-
-    def _count(self, leg: Leg, keys: ProfileKeys | None, sign: int) -> None:
-        secret = b"".join(key or b"" for key in keys) if keys is not None else b""
-        whole = blake2b(leg.digest().encode() + secret, digest_size=16).digest()
-        self._sum = (self._sum + sign * int.from_bytes(whole, "big")) % _MODULUS
-
-    def _session_peer(self, name: str) -> bool:
-        peer = self.state.peers.get(name)
-        return peer is None or peer.owner != BASE
-
-    def _user(self, nai: str) -> User:
-        user = self.users.get(nai)
-        if user is None:
-            user = self.users[nai] = User(nai)
-        return user
-
     # a user's task
 
     async def _run(self, user: User) -> None:
@@ -275,7 +184,7 @@ class Applier:
             version = user.version
             reason = ""
             try:
-                want = self.want(user)
+                want = self.desired.want(user)
                 await self.carrier.converge(user, want)
                 await self.carrier.release()
                 if version == user.version:
@@ -308,7 +217,7 @@ class Applier:
         for key in [key for key in user.material if key not in user.keys]:
             del user.material[key]
             if key.name not in names:
-                self._owners.pop(key.name, None)
+                self.desired.owners.pop(key.name, None)
         user.tried &= names
 
     def _failed(self, user: User, reason: str, version: int) -> None:
@@ -397,37 +306,13 @@ class Applier:
                     self.wish(user)
 
     def _owner(self, key: Key) -> User | None:
-        nai = self._owners.get(key.name)
+        nai = self.desired.owners.get(key.name)
         return self.users.get(nai) if nai is not None else None
 
     def _spawn(self, work: object) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type] # a coroutine
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-    # shared peers
-
-    def _peer(self, name: str) -> PeerMaterial:
-        peer = self.state.peers.get(name)
-        keys = self.state.secrets.get(name)
-        if peer is None:
-            for user in self.users.values():
-                for each in user.prepared:
-                    if each.peer is not None and each.peer.name == name:
-                        peer, keys = each.peer, each.keys
-        if peer is None:
-            raise GatewayError("plan", f"{name}: nobody has brought this peer")
-        return self.workshop.peer(peer, keys)
-
-    def _unused(self, name: str) -> bool:
-        return name not in self.state.peers and not any(
-            name in user.peers or any(each.peer is not None and each.peer.name == name for each in user.prepared)
-            for user in self.users.values()
-        )
-
-    def session_peers(self) -> Iterable[PeerMaterial]:
-        """What is shared with others by sessions, whoever they are."""
-        return [self._peer(name) for name, peer in sorted(self.state.peers.items()) if peer.owner != BASE]
 
 
 def _named(contribution: Contribution) -> str:

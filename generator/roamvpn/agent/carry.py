@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from roamvpn.agent.charon import NOT_YET
+from roamvpn.agent.initiating import Initiating
 from roamvpn.agent.plan import Verb, plan
 from roamvpn.gateway.errors import GatewayError
 from roamvpn.signalling.effects import Order
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
     from roamvpn.agent.peers import Peers
     from roamvpn.agent.plan import Key, Plan, Step, Want
     from roamvpn.agent.user import Limits, User
-
-_TRY_AGAIN = 0.25
-_ASKED_FOR = 1.0
-"""Seconds for which charon is asked; it goes on after that, and others have their turn."""
 
 
 class Superseded(Exception):  # noqa: N818 - no error: a newer wish came
@@ -76,6 +70,7 @@ class Carrier:
         self._order = order
         self._limits = limits
         self._hooks = hooks
+        self._initiating = Initiating(charon, limits)
         self._turns = asyncio.Semaphore(limits.side_by_side)
         self._draining: dict[asyncio.Task[None], str] = {}
         self._lingering: set[asyncio.Task[None]] = set()
@@ -244,7 +239,7 @@ class Carrier:
         for name in names:
             self._peers.bring_up(name, initiate=user.initiate)
         for key in keys:
-            self._start(user, key)
+            self._initiating.start(user, key)
         try:
             while True:
                 user.wake.clear()
@@ -252,7 +247,7 @@ class Carrier:
                 names = {name for name in names if not self._peers.ready(name)}
                 if not keys and not names:
                     return frozenset()
-                left = min(self._left(user, each) for each in every if each in keys or each in names)
+                left = min(self._initiating.left(user, each) for each in every if each in keys or each in names)
                 if user.version != turn.version:
                     raise Superseded
                 if left <= 0:
@@ -264,47 +259,6 @@ class Carrier:
                 if each not in keys and each not in names:
                     user.begun.pop(each, None)
             turn.spent.ike += time.monotonic() - started
-
-    def _initiates(self, user: User, key: Key) -> bool:
-        """The end that learns last: this one if the change says so; towards an enterprise always; else as recovery."""
-        material = user.material[key]
-        alone = not user.waiters or user.attempts > 0
-        return user.initiate or (material.leg.initiate and (material.static or alone))
-
-    def _start(self, user: User, key: Key) -> None:
-        if self._initiates(user, key) and key not in user.tries:
-            user.tries[key] = asyncio.create_task(self._try(user, key))
-
-    async def _try(self, user: User, key: Key) -> None:
-        """Initiate until it is up or too late; what was said against it is kept for the alarm.
-
-        Time counts from when it is its turn: charon carries out but some at once.
-        """
-        pause = _TRY_AGAIN
-        try:
-            if not user.waiters:
-                # it was lost: the other end may have meant it, and may be about to tell
-                await asyncio.sleep(self._limits.retry_first)
-            user.begun[key] = math.inf
-            while not self._charon.up(key) and self._left(user, key) > 0:
-                if key.name in user.tried:
-                    await self._charon.abandon(key.name)
-                user.tried.add(key.name)
-                wrong = await self._charon.initiate(key, _ASKED_FOR, partial(_begin, user, key))
-                if not wrong or NOT_YET in wrong:
-                    break
-                user.wrong[key] = wrong
-                await asyncio.sleep(pause)
-                pause *= 2
-        except GatewayError as error:
-            user.wrong[key] = error.message
-        finally:
-            _begin(user, key)
-            user.tries.pop(key, None)
-            user.wake.set()
-
-    def _left(self, user: User, each: Key | str) -> float:
-        return user.begun.get(each, 0.0) + self._limits.deadline - time.monotonic()
 
     async def _retired(self, user: User, key: Key) -> None:
         """Out of charon, and its SAs closed when what is under way in them has arrived."""
@@ -344,12 +298,6 @@ class Carrier:
         if isinstance(each, str):
             return f"{each}: the shared association is not up"
         return f"{each.name}: {user.wrong.get(each) or 'not up in time'}"
-
-
-def _begin(user: User, key: Key) -> None:
-    """Time runs from now, unless it does already."""
-    if user.begun.get(key) == math.inf:
-        user.begun[key] = time.monotonic()
 
 
 async def _timed(spent: Spent, what: str, work: Awaitable[object]) -> None:

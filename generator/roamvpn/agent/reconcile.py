@@ -31,7 +31,7 @@ class Reconciler:
 
     def __init__(self, applier: Applier, network: Network) -> None:
         self._applier = applier
-        self._ownership = Ownership(network, applier.state.gateway)
+        self._ownership = Ownership(network, applier.desired.state.gateway)
 
     async def run(self) -> int:
         """Take note of what stands, remove what nobody wants, set users on their way; returns how much was stray.
@@ -75,7 +75,7 @@ class Reconciler:
                     if part.waits and part in want.parts and not applier.charon.up(part.key):
                         rows.append(_row(f"association {part.key.name}", "down"))
             wanted |= {*user.objects, *user.lingering}
-        for material in applier.session_peers():
+        for material in applier.desired.session_peers():
             made = gateway_kernel.grouped(material.commands)
             wanted |= set(made)
             rows += [_row(name, "missing") for name in made if name not in live]
@@ -95,7 +95,7 @@ class Reconciler:
         found = []
         for user in list(self._applier.users.values()):
             try:
-                found.append((user, self._applier.want(user)))
+                found.append((user, self._applier.desired.want(user)))
             except (GatewayError, RoamvpnError):
                 # his own task meets the same, and tells it
                 continue
@@ -126,7 +126,7 @@ class Reconciler:
         user.force = tuple(force)
 
     async def _peers(self, live: Objects) -> None:
-        for material in self._applier.session_peers():
+        for material in self._applier.desired.session_peers():
             try:
                 await self._applier.peers.build(material, live)
             except GatewayError as error:
@@ -168,12 +168,12 @@ class Reconciler:
     def _known(self) -> set[str]:
         applier = self._applier
         known = {name for user in applier.users.values() for name in (*user.objects, *user.lingering)}
-        for material in applier.session_peers():
+        for material in applier.desired.session_peers():
             known |= set(gateway_kernel.grouped(material.commands))
         return known
 
     def _owned(self, name: str) -> bool:
-        return self._ownership.object(name, self._applier.state)
+        return self._ownership.object(name, self._applier.desired.state)
 
     def _differing(self, lines: dict[str, tuple[str, ...]], live: Objects) -> Iterator[Row]:
         for name, wanted in lines.items():

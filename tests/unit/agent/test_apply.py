@@ -67,7 +67,7 @@ class Bench:
         self._make = make
         self.applier = make()
         self.told: list[str] = []
-        self.state = GatewayState(self.applier.state.gateway)
+        self.state = GatewayState(self.applier.desired.state.gateway)
 
     async def restart(self, state: GatewayState) -> None:
         """Another process, which remembers nothing."""
