@@ -149,15 +149,20 @@ class Terminal:
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
 
-    def await_event(self, name: str, seconds: float = 20.0) -> dict[str, Any]:
-        """The next event of that name; others are passed over."""
+    def forget(self) -> None:
+        """Pass over what has happened until now, such as refreshes."""
+        while not self.events.empty():
+            self.events.get_nowait()
+
+    def await_event(self, name: str, seconds: float = 20.0, agent: str | None = None) -> dict[str, Any]:
+        """The next event of that name, at that agent if one is named; others are passed over."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             try:
                 event = self.events.get(timeout=left)
             except queue.Empty:
                 break
-            if event.get("event") == name:
+            if event.get("event") == name and agent in (None, event.get("agent")):
                 return event
         raise RuntimeError(f"{self.nai}: no {name} within {seconds} s")
 

