@@ -129,22 +129,23 @@ class MobileIpSocket:
             self._datagram(data, ancillary, peer)
 
     def _datagram(self, data: bytes, ancillary: list[tuple[int, int, bytes]], peer: tuple[str, int]) -> None:
+        heard = _heard(ancillary, peer)
+        local = socket.inet_ntoa(heard.local) if heard is not None else None
         try:
-            received = self._codec.decode(data, peer[0])
+            received = self._codec.decode(data, peer[0], local)
         except WireError as error:
             self._refused(peer, str(error))
             answer = error.answer
             if answer:
                 # a refusal that the mobile is owed (RFC 5944 section 3.7.2.3)
-                self._answer(answer, ancillary, peer)
+                self._answer(answer, heard, peer)
             return
         message = received.message
         if type(message) is RegReq and received.sender.role is NodeRole.MN:
-            self._remember(message.nai, ancillary, peer)
+            self._remember(message.nai, heard)
         self._receive(received.role, message)
 
-    def _answer(self, data: bytes, ancillary: list[tuple[int, int, bytes]], peer: tuple[str, int]) -> None:
-        heard = _heard(ancillary, peer)
+    def _answer(self, data: bytes, heard: Heard | None, peer: tuple[str, int]) -> None:
         if heard is not None:
             info = _PKTINFO.pack(heard.interface, heard.local, bytes(4))
             try:
@@ -152,8 +153,7 @@ class MobileIpSocket:
             except OSError as error:
                 self._log.warning("cannot send", to=peer[0], reason=str(error))
 
-    def _remember(self, nai: str, ancillary: list[tuple[int, int, bytes]], peer: tuple[str, int]) -> None:
-        heard = _heard(ancillary, peer)
+    def _remember(self, nai: str, heard: Heard | None) -> None:
         if heard is not None:
             self._heard[nai] = heard
             self._heard.move_to_end(nai)

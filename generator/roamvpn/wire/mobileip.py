@@ -152,8 +152,11 @@ class MobileIpCodec:
 
     # in
 
-    def decode(self, data: bytes, source: str) -> Received:
+    def decode(self, data: bytes, source: str, local: str | None = None) -> Received:
         """A message from its bytes and the address that it came from.
+
+        A mobile must name this agent as its care-of address, be it by its address in the network or by the `local` one
+        that it sent to: else its request could be caught and handed to another agent.
 
         Raises:
             WireError: for anything that is not as it must be; with an `answer` where a mobile is owed one.
@@ -163,7 +166,7 @@ class MobileIpCodec:
             packet = parse(data, self._numbers)
             sealed = self._sealed_in(packet)
             if sealed is None:
-                return self._from_mobile(packet)
+                return self._from_mobile(packet, local)
         except WireError as error:
             if error.code is not None and isinstance(header, wire.Request) and NodeRole.FA in self._mine:
                 refused = wire.Reply(error.code, 0, header.home, header.home_agent, header.identification)
@@ -189,13 +192,15 @@ class MobileIpCodec:
         head = packet.data[: sealed.start]
         kind = _MESSAGES[type(packet.header)]
         message = self._opened(kind, vendor_data(sealed)[2], sender, head)
-        carried = parse(head, self._numbers)
-        if isinstance(message, RegReq | RegRep) and carried.find(wire.MN_HA) is not None:
+        if isinstance(message, RegReq | RegRep) and parse(head, self._numbers).find(wire.MN_HA) is not None:
             message = message._replace(packet=head)
-        self._checker.check(message)
         if not isinstance(message, Br) and not _same_registration(packet.header, message):
             raise WireError("header and content are of different registrations")
-        return Received(self._role(sender, message), self._sender(sender, message), message)
+        self._checker.check(message)
+        role = self._role(sender, message)
+        if isinstance(message, Bu | Ba | Br):
+            return Received(role, message.sender, message)
+        return Received(role, Address(NodeRole.FA if role is NodeRole.HA else NodeRole.HA, sender), message)
 
     def _opened(self, kind: type[Any], secret: bytes, sender: str, head: bytes) -> Any:  # noqa: ANN401 - of that kind
         nonce, encrypted = secret[:_NONCE], secret[_NONCE:]
@@ -224,14 +229,9 @@ class MobileIpCodec:
             raise WireError(f"{sender} may not send this {type(message).__name__} here")
         return role
 
-    def _sender(self, sender: str, message: Message) -> Address:
-        if isinstance(message, Bu | Ba | Br):
-            return message.sender
-        return Address(NodeRole.FA if isinstance(message, RegReq) else NodeRole.HA, sender)
-
     # mobiles
 
-    def _from_mobile(self, packet: Packet) -> Received:
+    def _from_mobile(self, packet: Packet, local: str | None) -> Received:
         header = packet.header
         if not isinstance(header, wire.Request) or NodeRole.FA not in self._mine:
             raise WireError(f"{type(header).__name__} without what agents send")
@@ -244,6 +244,8 @@ class MobileIpCodec:
             raise WireError("the NAI is none", wire.POORLY_FORMED_FA) from None
         if header.home == _NOWHERE:
             raise WireError(f"{user}: a request without home address", 99)
+        if local is not None and header.care_of not in (local, self._addresses[self._here]):
+            raise WireError(f"{user}: {header.care_of} is not a care-of address of this agent", 77)
         home_agent = self._names.get(header.home_agent)
         if home_agent is None:
             code = 98 if header.home_agent == _NOWHERE else Code.HA_UNREACHABLE

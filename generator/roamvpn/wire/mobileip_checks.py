@@ -36,7 +36,10 @@ class Checker:
         self._classes = frozenset(network.classes)
 
     def check(self, message: Message) -> None:
-        """Raises WireError with the first thing that cannot be; types were checked before."""
+        """Raises WireError with the first thing that cannot be.
+
+        Types were checked before, and that the sequence is the identification of the header.
+        """
         try:
             self._any(message)
         except ValueError as error:
@@ -49,6 +52,7 @@ class Checker:
         if isinstance(message, RegReq):
             self._request(message)
         elif isinstance(message, RegRep):
+            # of a stale one the header shows but half
             _below(_U64, message.seq)
             _below(_U16, message.lifetime)
             self._known(message.old_fas)
@@ -56,21 +60,17 @@ class Checker:
                 raise ValueError("too many old foreign agents")
         elif isinstance(message, Bu):
             self._update(message)
-        elif isinstance(message, Ba):
-            _below(_U64, message.seq)
-            _below(_PROFILE_NUMBERS, message.profile_number)
-        elif isinstance(message, Br):
+        elif isinstance(message, Ba | Br):
             _below(_PROFILE_NUMBERS, message.profile_number)
 
     def _request(self, request: RegReq) -> None:
-        _below(_U64, request.seq, request.answered)
+        _below(_U64, request.answered)
         _below(_U16, request.lifetime)
         self._known(name for name in (request.home_agent, request.old_fa, request.care_of) if name)
         if request.held is not None:
             _instance(request.held)
 
     def _update(self, update: Bu) -> None:
-        _below(_U64, update.seq)
         _below(_U16, update.lifetime)
         _below(_PROFILE_NUMBERS, update.profile_number)
         if update.information is not None:

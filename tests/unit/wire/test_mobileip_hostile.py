@@ -72,6 +72,9 @@ def test_a_foreign_agent_is_the_only_one_whom_mobiles_ask() -> None:
         with pytest.raises(WireError, match="without what agents send") as caught:
             codec_of(here).decode(PACKET, "203.0.113.5")
         assert not caught.value.answer
+        with pytest.raises(WireError, match="says 20 bytes") as caught:
+            codec_of(here).decode(PACKET[:-1], "203.0.113.5")
+        assert not caught.value.answer
 
 
 def test_a_malformed_request_is_answered_with_70() -> None:
@@ -111,6 +114,7 @@ def _first(information: Any, **changes: Any) -> Any:  # noqa: ANN401 - any field
     return information._replace(segments=(information.segments[0]._replace(**changes),))
 
 
+STALE = RegRep(ALICE, 0xFFFFFFFF, Code.STALE)
 INFORMATION = BENCH.information(FRANK).posted(7)
 
 
@@ -152,7 +156,9 @@ def test_an_agent_that_lies_is_not_believed(information: Any) -> None:  # noqa: 
         (FA, HA, RegReq(ALICE, 7, "ha31", 600, care_of="fa21", held=InstanceId("a b", 1, 1))),
         (HA, FA, RegRep(ALICE, 7, Code.ACCEPTED, 600, ("fa99",))),
         (HA, FA, RegRep(ALICE, 7, Code.ACCEPTED, 600, ("fa21b",) * 65)),
+        (HA, FA, RegRep(ALICE, -1, Code.STALE, packet=reply_packet(STALE, "203.0.113.5", "192.0.2.31", HOME, IDENT))),
         (PCN, HA, Ba(FRANK, 9, PCN, Code.ACCEPTED, -1)),
+        (HA, PCN, Bu(FRANK, 9, HA, 0, 2**28)),
         (PCN, HA, Br(FRANK, PCN, 2**28)),
     ],
 )
@@ -171,6 +177,7 @@ def test_an_old_agent_that_nobody_knows_is_left_out() -> None:  # G26
     ("here", "sender", "message"),
     [
         ("fa21", HA, Bu(FRANK, 9, HA, 0, 7)),
+        ("fa21b", FA, Bu(FRANK, 9, FA._replace(name="fa22"), 0)),
         ("pcn41b", FA, Bu(FRANK, 9, FA, 0, 7)),
         ("fa21b", HA, Ba(FRANK, 9, HA, Code.ACCEPTED)),
         ("pcn41b", PCN._replace(name="pcn41"), Br(FRANK, PCN._replace(name="pcn41"), 7)),
@@ -194,3 +201,27 @@ def test_what_does_not_fit_into_a_datagram_is_not_sent() -> None:
 
 def _scrambled(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
+
+
+def test_a_caught_request_cannot_be_handed_to_another_agent() -> None:  # RFC 5944 section 3.7.2.1
+    for local in ("10.90.21.1", "192.0.2.21"):
+        data = request_packet(asked(care_of=local), HOME)
+        assert codec_of("fa21").decode(data, "203.0.113.5", "10.90.21.1").role is NodeRole.FA
+        with pytest.raises(WireError, match="not a care-of address") as caught:
+            codec_of("fa22").decode(data, "203.0.113.5", "10.90.22.1")
+        assert caught.value.answer[1] == 77
+
+
+def test_a_reply_to_another_request_is_not_taken_for_this_ones() -> None:
+    other = reply_packet(RegRep(ALICE, 6, Code.ACCEPTED, 60), "203.0.113.5", "192.0.2.31", HOME, IDENT)
+    data = codec_of("ha31").encode(FA, RegRep(ALICE, 7, Code.ACCEPTED, 60, packet=other), entropy)
+    with pytest.raises(WireError, match="different registrations"):
+        codec_of("fa21").decode(data, "192.0.2.31")
+
+
+def test_what_swells_when_it_is_unpacked_is_not_unpacked() -> None:
+    swollen = RegReq(ALICE, 7, "x" * 1_000_000, 600, care_of="fa21")
+    data = codec_of("fa21").encode(HA, swollen, entropy)
+    assert len(data) < wire.MAX_BYTES
+    with pytest.raises(WireError, match="cannot be read"):
+        codec_of("ha31").decode(data, "192.0.2.21")
