@@ -14,7 +14,7 @@ from roamvpn.tables.base import Frozen
 from roamvpn.tables.network import Network
 from roamvpn.tables.problems import InputError, Problem
 from roamvpn.tables.secrets import Hex
-from roamvpn.tables.types import Name
+from roamvpn.tables.types import Address, Nai, Name
 
 if TYPE_CHECKING:
     from roamvpn.signalling.settings import Settings
@@ -30,7 +30,10 @@ class Radius(Frozen):
 
 
 class AgentConfig(Frozen):
-    """`agent.yml`: names of files, sockets and ports. All but name, network, keys and Diameter peers have defaults."""
+    """`agent.yml`: names of files, sockets and ports. All but name, network, keys and Diameter peers have defaults.
+
+    `users` is a file for triggers that name no user, such as leases: home address to NAI.
+    """
 
     name: Name
     network: AbsolutePath
@@ -44,6 +47,7 @@ class AgentConfig(Frozen):
     hooks: AbsolutePath = "/etc/roamvpn/hooks.d"
     drop: AbsolutePath = "/var/spool/roamvpn/drop"
     radius: Radius | None = None
+    users: AbsolutePath | None = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     signalling: SignallingConfig = SignallingConfig()
 
@@ -66,12 +70,19 @@ class Keyring(Frozen):
     radius_password: Hex | None = None
 
 
+class Users(Frozen):
+    """The users file."""
+
+    users: dict[Address, Nai] = Field(default_factory=dict)
+
+
 class Setup(NamedTuple):
     """All that an agent starts from."""
 
     config: AgentConfig
     network: Network
     keyring: Keyring
+    users: Users = Users()
 
     @property
     def settings(self) -> Settings:
@@ -102,4 +113,6 @@ class Setup(NamedTuple):
         if config.name not in network.gateways:
             message = "is no gateway of the network"
             raise InputError([Problem(str(path), 0, "name", config.name, message)])
-        return cls(config, network, read_config(Path(config.keys), Keyring, secret=True))
+        keyring = read_config(Path(config.keys), Keyring, secret=True)
+        users = read_config(Path(config.users), Users) if config.users is not None else Users()
+        return cls(config, network, keyring, users)

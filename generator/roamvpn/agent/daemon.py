@@ -198,7 +198,10 @@ class Agent:
         return entry is not None and entry.serving is not None
 
     def _nai_of(self, home_address: str) -> str | None:
-        """A visitor by his home address (A5)."""
+        """Whose home address it is: as the site says, or one of the visitors (A5)."""
+        known = self.setup.users.users.get(home_address)
+        if known is not None:
+            return known
         for nai, entry in self.runtime.node.tables.get(NodeRole.FA, {}).items():
             if entry.serving is not None and entry.serving.home_address == home_address:
                 return str(nai)
