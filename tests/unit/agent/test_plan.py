@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roamvpn.agent.plan import Have, Key, Part, Step, Verb, Want, plan, waiting
@@ -216,6 +216,8 @@ class Gateway:
                 self.peers -= set(step.peers)
 
 
+# to tell somebody is nothing that fails
+FAILING = [verb for verb in Verb if verb not in (Verb.LOADED, Verb.DONE)]
 PEERS = st.sampled_from(["fa1", "fa2", "ha3"])
 KINDS = st.sampled_from(["own", "own", "shared", "plain", "decode"])
 
@@ -242,7 +244,7 @@ def histories(draw: st.DrawFn) -> list[tuple[Want, Verb | None, set[Key | str]]]
         want = draw(wants())
         every = [each for part in want.parts for each in (part.key, part.peer) if each is not None]
         dead = set(draw(st.lists(st.sampled_from(every), max_size=2))) if every else set()
-        found.append((want, draw(st.none() | st.sampled_from(list(Verb))), dead))
+        found.append((want, draw(st.none() | st.sampled_from(FAILING)), dead))
     return found
 
 
@@ -256,7 +258,7 @@ def desired(want: Want) -> tuple[dict[str, tuple[str, ...]], set[Key]]:
     return objects, {part.key for part in (*want.parts, *want.prepared) if part.key is not None}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=histories(), order=st.sampled_from(Order))
 def test_any_history_ends_where_it_shall(history: list[tuple[Want, Verb | None, set[Key | str]]], order: Order) -> None:
     gateway = Gateway(order)
@@ -274,7 +276,7 @@ def test_any_history_ends_where_it_shall(history: list[tuple[Want, Verb | None, 
     assert plan(gateway.have(), last, order).empty
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=histories())
 def test_what_works_goes_on_working_until_the_new_does(
     history: list[tuple[Want, Verb | None, set[Key | str]]],
