@@ -219,6 +219,13 @@ def test_a_reply_to_another_request_is_not_taken_for_this_ones() -> None:
         codec_of("fa21").decode(data, "192.0.2.31")
 
 
+def test_a_stale_reply_too_is_to_one_request() -> None:
+    other = reply_packet(RegRep(ALICE, 6, Code.STALE), "203.0.113.5", "192.0.2.31", HOME, IDENT)
+    data = codec_of("ha31").encode(FA, RegRep(ALICE, 7, Code.STALE, packet=other), entropy)
+    with pytest.raises(WireError, match="different registrations"):
+        codec_of("fa21").decode(data, "192.0.2.31")
+
+
 def test_what_swells_when_it_is_unpacked_is_not_unpacked() -> None:
     swollen = RegReq(ALICE, 7, "x" * 1_000_000, 600, care_of="fa21")
     data = codec_of("fa21").encode(HA, swollen, entropy)
