@@ -86,7 +86,7 @@ def _row(  # noqa: PLR0913, PLR0917 - the columns
         "expires_in_s": max(left // 1000, 0),
         "vpns": [
             {"peer": each.leg.peer, "security": str(each.leg.security), "share": str(each.leg.share),
-             "device": each.leg.device, "to": f"{each.leg.destination}/{each.leg.destination_length}"}
+             "device": each.leg.device, "to": each.leg.destination}
             for each in legs
             if each.leg is not None
         ],
