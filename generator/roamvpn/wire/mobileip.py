@@ -4,8 +4,8 @@ What a mobile sends and gets is RFC 5944 with RFC 2794 (NAI), RFC 4721 (MN-AAA) 
 skip. What agents send each other has the header, NAI and authenticator of RFC 5944 or optim-09, and in a vendor's
 critical extension the whole message, encrypted: sessions, generations and keys are nobody else's affair.
 
-Nothing here stops a replay: every message carries the sequence of its registration, and machines change nothing that
-is newer, nor anything twice.
+Nothing here stops a replay: machines change nothing that is newer. A binding update that is sent again can but prolong,
+or set up once more for its lifetime, a VPN of which its receiver has heard nothing newer.
 """
 
 from __future__ import annotations
