@@ -183,3 +183,32 @@ def test_it_reads_commands_from_a_file(place: Place, tmp_path: Path) -> None:
         0,
         ["ready", "unknown", "unknown"],
     )
+
+
+def test_its_packets_leave_by_the_agent_that_serves_it(place: Place) -> None:
+    with namespace() as access, agent(place._replace(pid=access), "accept"):
+        inside(place.pid, "ip", "addr", "del", f"{AGENT}/32", "dev", "lo")
+        inside(place.pid, "ip", "link", "add", "radio", "type", "veth", "peer", "name", "lan", "netns", str(access))
+        inside(place.pid, "ip", "link", "set", "radio", "up")
+        inside(place.pid, "ip", "route", "add", AGENT, "dev", "radio", "src", "203.0.113.5")
+        inside(access, "ip", "addr", "add", f"{AGENT}/32", "dev", "lan")
+        inside(access, "ip", "link", "set", "lan", "up")
+        inside(access, "ip", "route", "add", "203.0.113.5", "dev", "lan")
+        code, events, _ = place.register("--route")
+        assert (code, names(events)[-2:]) == (0, ["registered", "routed"])
+        assert inside(place.pid, "ip", "route", "show", "default").split() == [
+            *("default", "via", AGENT, "dev", "radio", "src", "203.0.113.5")
+        ]
+
+
+@pytest.mark.parametrize("reason", ["ip: No such file or directory", "RTNETLINK answers: Operation not permitted"])
+def test_it_says_when_it_cannot_be_routed(place: Place, reason: str) -> None:
+    # no program to ask, or no right to
+    less = ["env", "PATH=/nowhere"] if "file" in reason else ["setpriv", "--bounding-set=-net_admin"]
+    command = place.command("register", "--agent", AGENT, "--route")
+    at = command.index(sys.executable)
+    with agent(place, "accept"):
+        done = subprocess.run([*command[:at], *less, *command[at:]], capture_output=True, text=True, check=False)
+    events = list(map(json.loads, done.stdout.splitlines()))
+    assert (done.returncode, names(events)) == (0, ["asked", "registered", "not routed"])
+    assert events[-1]["reason"] == reason

@@ -50,11 +50,13 @@ class Keys(Frozen):
 class Driver(asyncio.DatagramProtocol):
     """The terminal with its socket and its clock; every event is a line."""
 
-    def __init__(self, terminal: Terminal, port: int, *, as_json: bool) -> None:
+    def __init__(self, terminal: Terminal, port: int, *, as_json: bool, route: bool = False) -> None:
         self.terminal = terminal
         self.answered: asyncio.Queue[Outcome] = asyncio.Queue()
         self._port = port
         self._json = as_json
+        self._route = route
+        self._routing: asyncio.Task[None] | None = None
         self._clock = Clock()
         self._transport: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -87,10 +89,28 @@ class Driver(asyncio.DatagramProtocol):
         accepted = outcome.code == Code.ACCEPTED
         name = "refused" if not accepted else "registered" if outcome.lifetime else "left"
         self.say(name, code=outcome.code, lifetime=outcome.lifetime, seq=outcome.seq, ms=round(outcome.after_ms, 2))
-        self.answered.put_nowait(outcome)
+        if accepted and outcome.lifetime and self._route:
+            self._routing = asyncio.create_task(self._by(str(self.terminal.agent), outcome))
+        else:
+            self.answered.put_nowait(outcome)
         if accepted and outcome.lifetime:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(outcome.lifetime / 2, self._refresh)
+
+    async def _by(self, agent: str, outcome: Outcome) -> None:
+        """From now on packets of the home address leave by the agent."""
+        command = ("ip", "route", "replace", "default", "via", agent, "src", self.terminal.who.home)
+        try:
+            done = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+            _, said = await done.communicate()
+            wrong = said.decode(errors="replace").strip() or f"exit code {done.returncode}" if done.returncode else ""
+        except OSError as error:
+            wrong = f"ip: {error.strerror}"
+        if wrong:
+            self.say("not routed", reason=wrong[:200])
+        else:
+            self.say("routed")
+        self.answered.put_nowait(outcome)
 
     def ask(self, agent: str, **more: Any) -> None:  # noqa: ANN401 - old, update, leave
         """Register with the agent at that address."""
@@ -148,6 +168,7 @@ def _who(function: Any) -> Any:  # noqa: ANN401 - a decorator of click's
             click.option("--keys", required=True, type=click.Path(path_type=Path), help="Its keys, mode 0600."),
             click.option("--lifetime", type=click.IntRange(1, 65534), default=600, show_default=True, help="Seconds."),
             click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True),
+            click.option("--route", is_flag=True, help="Its default route becomes the agent that serves it."),
             click.option("--json", "as_json", is_flag=True, help="Events as lines of JSON."),
         )
     ):
@@ -259,7 +280,7 @@ def _address(given: str | None) -> str | None:
 
 
 def _driver(  # noqa: PLR0913 - options
-    *, nai: str, home_address: str, home_agent: str, keys: Path, lifetime: int, port: int, as_json: bool
+    *, nai: str, home_address: str, home_agent: str, keys: Path, lifetime: int, port: int, route: bool, as_json: bool
 ) -> Driver:
     known = read_config(keys, Keys, secret=True)
     try:
@@ -272,7 +293,7 @@ def _driver(  # noqa: PLR0913 - options
         )
     except ValueError as error:
         raise RoamvpnError(f"{nai}: {error}") from None
-    return Driver(Terminal(who, lifetime), port, as_json=as_json)
+    return Driver(Terminal(who, lifetime), port, as_json=as_json, route=route)
 
 
 def _association(key: Key) -> SecurityAssociation:
