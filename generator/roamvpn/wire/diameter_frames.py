@@ -29,6 +29,7 @@ AVP_UNSUPPORTED, AUTHORIZATION_REJECTED, INVALID_AVP_VALUE, MISSING_AVP = 5001, 
 OCCURS_TOO_MANY_TIMES, NO_COMMON_APPLICATION, UNSUPPORTED_VERSION = 5009, 5010, 5011
 INVALID_AVP_LENGTH, INVALID_MESSAGE_LENGTH = 5014, 5015
 
+_new = tuple.__new__
 _header = struct.Struct("!IIIII")
 _words = struct.Struct("!II")
 _word = struct.Struct("!I")
@@ -143,7 +144,8 @@ def walk(raw: bytes, start: int = HEADER, end: int | None = None) -> Iterator[Ra
             (vendor,) = _word.unpack_from(raw, start + 8)
         if flags & ~(_VENDOR | MANDATORY | _PROTECTED):
             raise DiameterError(INVALID_AVP_BITS, f"AVP {code} with flags {flags:#04x}", copy_of(raw, start, stop))
-        yield RawAvp(code, vendor, flags, start, begin, stop)
+        # half the time of the constructor, where a message has a hundred
+        yield _new(RawAvp, (code, vendor, flags, start, begin, stop))
         # the padding of the last AVP of a group may be left out by careless peers: it holds nothing
         start = stop + (-length & 3)
     raise DiameterError(OCCURS_TOO_MANY_TIMES, f"more than {MAX_AVPS} AVPs")

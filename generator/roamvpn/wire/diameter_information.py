@@ -30,6 +30,18 @@ _kind = {number: kind for kind, number in _KINDS.items()}.__getitem__
 _security = {number: security for security, number in _SECURITIES.items()}.__getitem__
 _share = {number: share for share, number in _SHARES.items()}.__getitem__
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9;._:-]{0,127}")
+_NUMBERS = a.Numbers(
+    a.SEGMENT_KIND,
+    a.PROFILE_NUMBER,
+    a.SOURCE_ADDRESS,
+    a.SOURCE_MASK,
+    a.DESTINATION_ADDRESS,
+    a.DESTINATION_MASK,
+    a.SECURITY_TYPE,
+    a.VPN_SHARE,
+    a.UP_SPI,
+    a.DOWN_SPI,
+)
 _KEYS = (a.PSK, a.UP_ESP_KEY, a.DOWN_ESP_KEY, a.UP_AUTHENTICATION_KEY, a.DOWN_AUTHENTICATION_KEY)
 
 
@@ -66,15 +78,21 @@ class InformationCodec:
 
     def _profile(self, out: Writer, segment: Segment) -> Writer:
         identity = self._identities.of
-        out.add(a.SEGMENT_KIND, _KINDS[segment.kind])
-        out.add(a.PROFILE_NUMBER, segment.profile_number)
-        out.add(a.SOURCE_ADDRESS, segment.mobile.first).add(a.SOURCE_MASK, segment.mobile.length)
-        out.add(a.DESTINATION_ADDRESS, segment.correspondent.first)
-        out.add(a.DESTINATION_MASK, segment.correspondent.length)
-        out.add(a.UP_CLASS, segment.upclass).add(a.DOWN_CLASS, segment.downclass)
-        out.add(a.SECURITY_TYPE, _SECURITIES[segment.security]).add(a.VPN_SHARE, _SHARES[segment.share])
+        numbers = (
+            _KINDS[segment.kind],
+            segment.profile_number,
+            segment.mobile.first,
+            segment.mobile.length,
+            segment.correspondent.first,
+            segment.correspondent.length,
+            _SECURITIES[segment.security],
+            _SHARES[segment.share],
+            segment.up_spi,
+            segment.down_spi,
+        )
+        out.numbers(_NUMBERS, numbers)
         out.add(a.SOURCE_GW, identity(segment.near)).add(a.DESTINATION_GW, identity(segment.far))
-        out.add(a.UP_SPI, segment.up_spi).add(a.DOWN_SPI, segment.down_spi)
+        out.add(a.UP_CLASS, segment.upclass).add(a.DOWN_CLASS, segment.downclass)
         if segment.keys is not None:
             keys = out.group()
             for kind, key in zip(_KEYS, segment.keys, strict=True):

@@ -7,6 +7,7 @@ Route-Record says. Otherwise a gateway could claim to be another one, or a domai
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from roamvpn.daemon.diameter.node import DiameterNode
@@ -95,7 +96,7 @@ class DiameterTransport:
                 self._answer(message)
             else:
                 self._drop("no Diameter message", message)
-        except (DiameterError, ValueError, KeyError, OverflowError) as error:
+        except (DiameterError, ValueError, KeyError, OverflowError, struct.error) as error:
             reason = str(error) if isinstance(error, DiameterError) else type(error).__name__
             self._log.error("cannot be sent", to=str(to), what=type(message).__name__, nai=message.nai, reason=reason)
             self._drop("cannot be sent", message)
