@@ -13,7 +13,7 @@ from aiohttp import web
 from roamvpn.agent import hook_server
 from roamvpn.agent.adapters import Here
 from roamvpn.agent.apply import Applier
-from roamvpn.agent.audit import Audit, Record
+from roamvpn.agent.audit import Audit, of_outcome
 from roamvpn.agent.config import Setup
 from roamvpn.agent.drop import DropDirectory
 from roamvpn.agent.events import request_of
@@ -94,7 +94,8 @@ class Agent:
             store=lambda: SessionStore(setup.state / "sessions.db"),
         )
         self.audit = Audit(setup.state / "audit.jsonl")
-        self.hooks = UserHooks(Path(config.hooks))
+        ran = self.metrics.counter("user_hooks", "Executables of hooks.d, by what became of them.", "result")
+        self.hooks = UserHooks(Path(config.hooks), ran=ran)
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[web.AppRunner] = []
         self._spool: Spool | None = None
@@ -229,10 +230,7 @@ class Agent:
             "kernel_ms": round(timing.kernel * 1000, 2),
         }
         self.log.info("applied" if outcome.ok else "not applied", reason=outcome.reason, **fields)
-        what: dict[str, object] = {"seq": outcome.seq, "ok": outcome.ok, "generation": outcome.generation}
-        if outcome.reason:
-            what["reason"] = outcome.reason
-        self.audit.append(Record(self.clock.now(), outcome.nai, what, outcome.digest))
+        self.audit.append(of_outcome(outcome, self.clock.now()))
         values: dict[str, str | int] = {"nai": outcome.nai, "agent": self.setup.config.name, "seq": outcome.seq}
         self.hooks.changed("applied" if outcome.ok else "failed", values)
 
@@ -264,6 +262,8 @@ async def serve(path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     agent = Agent(setup)
+    # the end of a console is not the end of an agent; what its files say it takes up when it is started again
+    loop.add_signal_handler(signal.SIGHUP, agent.log.info, "hangup ignored")
     try:
         await agent.start()
         notify("READY=1", f"STATUS=serves {setup.config.name}")

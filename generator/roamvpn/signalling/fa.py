@@ -189,12 +189,17 @@ class Fa:
             legs = entry.legs if fresh == entry.serving else registration.fresh_legs or self._compiled(fresh)
             incoming = self._hand_offs.incoming(entry, fresh, told, now)
             # G25: back while the hand-off tunnel stands: that goes first
-            entry = Visitor(entry.nai, seq, fresh, expires, told, None, incoming, legs)
+            entry = Visitor(entry.nai, seq, fresh, expires, told, None, incoming, legs, entry.stands)
         # who has prepared is waited for: then the others, who learn last, bring the associations up
         initiate = not (told.local and self._prepares)
         after = entry.contributions
         apply = applied(entry.nai, seq, before, after, prepared, initiate=initiate, wait=True)
-        return (entry, [apply]) if apply is not None else self._tell(entry, told, now)
+        if apply is None and not entry.stands:
+            # nothing is new, but what was asked for last has not come up: this registration waits for it, too
+            apply = Apply(entry.nai, seq, initiate=initiate, wait=True)
+        if apply is None:
+            return self._tell(entry, told, now)
+        return entry._replace(stands=False), [apply]
 
     def _gone(self, entry: Visitor, registration: Registration, now: int) -> tuple[Visitor, list[Effect]]:
         """Deregistered: everything of the session goes (F10, G25), here and at agents that have not heard of it."""
@@ -226,6 +231,8 @@ class Fa:
 
     def _applied(self, entry: Visitor, event: Applied, now: int) -> tuple[Visitor, list[Effect]]:
         """The tunnels stand: the old agents, or the mobile, may be told (F3, E2.5)."""
+        if event.ok and event.seq == entry.seq:
+            entry = entry._replace(stands=True)
         registration, outgoing = entry.registration, entry.outgoing
         failed = [] if event.ok else [Alarm(entry.nai, f"{self._name} could not set its tunnels")]
         if outgoing is not None and outgoing.seq == event.seq and not outgoing.acknowledged:

@@ -79,7 +79,10 @@ class Outgoing(NamedTuple):
 
 @replaced_often
 class Visitor(NamedTuple):
-    """One user at this foreign agent, or on his way to it or from it."""
+    """One user at this foreign agent, or on his way to it or from it.
+
+    `stands` is false until the gateway has said that his tunnels stand: a registration waits for that.
+    """
 
     nai: str
     seq: int = 0
@@ -89,6 +92,7 @@ class Visitor(NamedTuple):
     outgoing: Outgoing | None = None
     incoming: tuple[Incoming, ...] = ()
     legs: tuple[Contribution, ...] = ()
+    stands: bool = True
 
     @property
     def contributions(self) -> tuple[Contribution, ...]:

@@ -201,3 +201,24 @@ def test_an_old_agent_that_is_silent_is_reported_replied_without_and_asked_again
     assert effects == []
     assert entry is not None
     assert entry.incoming[0].until == again + bench.settings.hand_off * 1000
+
+
+def test_a_user_whose_tunnels_did_not_come_up_is_not_told_that_they_stand() -> None:  # F3
+    bench = Bench()
+    machine = bench.fa()
+    entry, _ = machine.handle(None, request_of(ALICE, 1), NOW)
+    entry, _ = machine.handle(entry, ama_of(bench, ALICE, 1, "fa21", generation=0), NOW)
+    entry, effects = machine.handle(entry, Applied(ALICE, 1, ok=False), NOW)
+    assert one(effects, RegRep).code is Code.FA_RESOURCES
+    # he asks again, and nothing has changed; the gateway is still at it
+    for seq, ok in ((2, False), (3, True)):
+        entry, _ = machine.handle(entry, request_of(ALICE, seq), NOW)
+        entry, effects = machine.handle(entry, ama_of(bench, ALICE, seq, "fa21", generation=0), NOW)
+        (apply,) = applies(effects)
+        assert (apply.set, apply.delete, apply.wait) == ((), (), True)
+        entry, effects = machine.handle(entry, Applied(ALICE, seq, ok=ok), NOW)
+        assert one(effects, RegRep).code is (Code.ACCEPTED if ok else Code.FA_RESOURCES)
+    # from now on there is nothing to wait for
+    entry, _ = machine.handle(entry, request_of(ALICE, 4), NOW)
+    entry, effects = machine.handle(entry, ama_of(bench, ALICE, 4, "fa21", generation=0), NOW)
+    assert names(effects) == ["Reg Rep"]
