@@ -66,6 +66,9 @@ class Live:
         shutil.copytree(directory, WORK / "site")
         # users choose other destinations here than those that it asserts
         (WORK / "site/policy_tests.yml").unlink()
+        with (WORK / "site/network.yml").open("a") as file:
+            # who is gone is noticed sooner than in life
+            file.write("ike: {dpd_delay: 5s}\n")
         provision(WORK / "site", self.hosts)
         note("gateways are provisioned")
         self.site = checked_site(WORK / "site")
@@ -225,7 +228,8 @@ class Live:
         host.run("kill", "-9", pid)
         host.run("service", "strongswan", "restart")
         home, (_, address) = MOBILES["frank"][1], _BEHIND["frank"]
-        until("frank is served again", lambda: ping("frank", home, address), 60)
+        # the other end has to notice first: by DPD, and its retransmissions
+        until("frank is served again", lambda: ping("frank", home, address), 120)
         self._holds(60)
 
     def to_and_fro(self) -> None:
