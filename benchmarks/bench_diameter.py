@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.diameter_load import Answerer, Asker, HomeAgent
 from roamvpn.aaa.config import Setup
-from roamvpn.aaa.daemon import AaaDaemon
+from roamvpn.aaa.daemon import AaaDaemon, keep_tables
 from roamvpn.daemon.logs import configure
 from roamvpn.signalling.messages import Ama, Amr, Code, RegRep, RegReq, Result
 from roamvpn.stores.templates import example_site
@@ -106,6 +106,7 @@ async def serve(directory: Path, *, durable: bool) -> None:
     path.write_text(yaml.safe_dump(document))
     daemon = AaaDaemon(Setup.read(path))
     await daemon.start()
+    keep_tables()
     print(daemon.diameter.node.ports[0], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await daemon.stop()

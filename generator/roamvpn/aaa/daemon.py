@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -128,6 +129,13 @@ class AaaDaemon:
         return self.runtime.receive(role, event)
 
 
+def keep_tables() -> None:
+    """Tell the garbage collector that tables stay: else it looks through all of them, again and again, and all wait."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 async def serve(config: Path) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP reads tables and certificates again. Raises RoamvpnError, OSError."""
     setup = Setup.read(config)
@@ -141,6 +149,7 @@ async def serve(config: Path) -> None:
         # sd_notify(3): systemd wants to know that this is of now
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         await daemon.reload()
+        keep_tables()
         notify("READY=1")
 
     def hung_up() -> None:
@@ -152,6 +161,7 @@ async def serve(config: Path) -> None:
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGHUP, hung_up)
     await daemon.start()
+    keep_tables()
     daemon.log.info("serves", home=setup.is_home, ports=daemon.diameter.node.ports)
     notify("READY=1", f"STATUS=AAA server {setup.config.name}")
     try:
