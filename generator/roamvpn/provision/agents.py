@@ -69,7 +69,7 @@ def network_text(site: Site) -> str:
 
 
 def server_files(site: Site, name: str, **settings: object) -> dict[str, File]:
-    """An AAA server's `aaa.yml`; its site, or of that the network alone, lies beside it in `site`.
+    """An AAA server's `aaa.yml`, and a home one's `mobiles.yml`; its site, or the network alone, lies in `site`.
 
     Raises:
         RoamvpnError: for what is no AAA server.
@@ -88,7 +88,14 @@ def server_files(site: Site, name: str, **settings: object) -> dict[str, File]:
         },
         **settings,
     }
-    return {"aaa.yml": File(_yaml(config))}
+    if server.role != "home":
+        return {"aaa.yml": File(_yaml(config))}
+    # with it mobiles' own authenticators are verified (RFC 4721)
+    keys = {"mobiles": mobiles_root(_entropy(site), Verifier.AAAH, name).hex()}
+    return {
+        "aaa.yml": File(_yaml({"keys": f"{PLACE}/mobiles.yml", **config})),
+        "mobiles.yml": File(_yaml(keys), secret=True),
+    }
 
 
 def mobile_keys(site: Site, nai: str) -> File:
@@ -104,11 +111,6 @@ def mobile_keys(site: Site, nai: str) -> File:
         for verifier, who in rows.items()
     }
     return File(_yaml(keys), secret=True)
-
-
-def server_root(site: Site, name: str) -> str:
-    """What an AAAH makes its users' keys from, in hexadecimal digits."""
-    return mobiles_root(_entropy(site), Verifier.AAAH, name).hex()
 
 
 def _servers(network: Network, name: str) -> list[dict[str, object]]:

@@ -108,7 +108,7 @@ class Agent(Daemon):
     def ready(self) -> bool:
         """Whether it answers."""
         try:
-            return self.status()["node"] == self.name
+            return bool(self.status()["node"] == self.name)
         except (RuntimeError, ValueError):
             return False
 

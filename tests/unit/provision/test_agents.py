@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from roamvpn.agent.config import Setup
-from roamvpn.provision.agents import PLACE, agent_files, mobile_keys
+from roamvpn.policy.mobility_keys import mobile_key
+from roamvpn.provision.agents import PLACE, agent_files, mobile_keys, server_files
 from roamvpn.stores.tree import create
 from roamvpn.tables.problems import RoamvpnError
-from roamvpn.tables.secrets import Secrets
+from roamvpn.tables.secrets import Secret, Secrets
 from tests.documents import Documents
 
 if TYPE_CHECKING:
@@ -83,3 +84,24 @@ def test_a_mobile_has_one_key_with_home_agent_and_one_with_the_aaah(site: Site) 
 def test_who_is_never_signalled_has_no_agent(site: Site, name: str) -> None:  # A2
     with pytest.raises(RoamvpnError, match=name):
         agent_files(site, name)
+
+
+def test_a_home_server_verifies_mobiles_and_a_foreign_one_knows_no_key(site: Site) -> None:  # A4, RFC 4721
+    home, foreign = server_files(site, "aaah33"), server_files(site, "aaaf23")
+    assert [name for name, file in home.items() if file.secret] == ["mobiles.yml"]
+    assert yaml.safe_load(home["aaa.yml"].text)["keys"] == f"{PLACE}/mobiles.yml"
+    assert set(foreign) == {"aaa.yml"}
+    root = Secret(bytes.fromhex(yaml.safe_load(home["mobiles.yml"].text)["mobiles"]))
+    mine = yaml.safe_load(mobile_keys(site, "alice@isp3.example").text)["mn-aaa"]["key"]
+    assert mobile_key(root, "alice@isp3.example").hex() == mine
+
+
+def test_servers_know_whom_they_serve_and_where_home_is(site: Site) -> None:
+    home, foreign = (yaml.safe_load(server_files(site, name)["aaa.yml"].text) for name in ("aaah33", "aaaf23"))
+    peers = {peer["identity"]: peer for peer in foreign["diameter"]["peers"]}
+    assert set(peers) == {"fa21.isp2.example", "fa21b.isp2.example", "aaah33.isp3.example"}
+    assert peers["aaah33.isp3.example"]["host"] == "192.0.2.33"
+    assert "host" not in peers["fa21.isp2.example"]
+    assert {peer["identity"] for peer in home["diameter"]["peers"]} >= {"ha31.isp3.example", "aaaf23.isp2.example"}
+    with pytest.raises(RoamvpnError, match="fa21"):
+        server_files(site, "fa21")
