@@ -362,9 +362,9 @@ def _server(directory: Path, site: Site, name: str) -> Daemon:
         (place / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         create(place / path, content, 0o600)
     settings = {"state": str(place / "state"), "run": str(place / "run"), "signalling": _SETTINGS}
-    for path, file in server_files(site, name, **settings).items():
-        text = file.text.replace(PLACE, str(place)).replace(CREDENTIALS, str(place))
-        create(place / path, text.encode(), 0o600 if file.secret else 0o644)
+    for path, made in server_files(site, name, **settings).items():
+        text = made.text.replace(PLACE, str(place)).replace(CREDENTIALS, str(place))
+        create(place / path, text.encode(), 0o600 if made.secret else 0o644)
     argv = ("ip", "netns", "exec", name, *ROAMVPN, "aaa", "--config", str(place / "aaa.yml"))
     return Daemon(name, WORK / f"{name}.log", *argv)
 
