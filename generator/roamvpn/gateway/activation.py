@@ -291,6 +291,8 @@ class Gateway:
         """Take everything of ours off this gateway, its credentials among it."""
         with self.store.locked(holder, wait=True):
             current = self.store.current()
+            # an agent is stopped before; with what it keeps go its sessions' objects
+            shutil.rmtree(self.store.agent, ignore_errors=True)
             done = [] if self.places.offline else self._converge(None, frozenset(), before=current)
             self.store.disarm()
             self._poke()
@@ -328,10 +330,23 @@ class Gateway:
             renewed = self._renewed_states(digest, before)
             done += _legs(wanted, note, renewed)
             gone = (daemon.connections() - set(wanted.connections)) | (daemon.secrets() - set(wanted.secrets))
+            if self.shared:
+                gone &= daemon.brought
             daemon.unload(gone)
             done += [f"unloaded {name}" for name in sorted(gone)]
-        done += _orphans(note.objects)
+        done += _orphans(note.objects, self._brought(before) if self.shared else None)
         return done
+
+    @property
+    def shared(self) -> bool:
+        """Whether an agent has sessions here: then what is not in a generation may be one of its, and is its affair."""
+        return self.store.agent.is_dir()
+
+    def _brought(self, before: str | None) -> set[str]:
+        """Objects of the generation before, which alone can have been left over by us."""
+        if before is None or not self.store.path(before).is_dir():
+            return set()
+        return set(self.store.note(before).objects)
 
     def _settings(self, digest: str | None) -> list[str]:
         """Kernel settings; those that are no longer wanted get back what they were before us."""
@@ -422,12 +437,14 @@ class Gateway:
             known = settings.wanted(self.store.path(current))
             for key, stands in sorted(settings.differing(known).items()):
                 rows.append(_row(f"sysctl {key}", "changed", f"is {stands}, not {known[key]}"))
-        rows += _objects(note.objects, kernel.live())
+        found = _objects(note.objects, kernel.live())
+        rows += [row for row in found if not (self.shared and row["state"] == "foreign")]
         with Vici(self.places.vici) as vici:
             daemon = self._charon(vici)
             present, asked = daemon.connections() | daemon.secrets(), set(wanted.connections) | set(wanted.secrets)
             rows += [_row(f"charon {name}", "missing") for name in sorted(asked - present)]
-            rows += [_row(f"charon {name}", "foreign") for name in sorted(present - asked)]
+            strange = present - asked if not self.shared else (present - asked) & daemon.brought
+            rows += [_row(f"charon {name}", "foreign") for name in sorted(strange)]
             down = (wanted.initiate & set(wanted.connections)) - set(daemon.established())
             rows += [_row(f"association {name}", "down") for name in sorted(down)]
         return rows
@@ -484,10 +501,12 @@ def _legs(wanted: Wanted, note: Note, renewed: set[str]) -> list[str]:
 _LAST = {"filter": 0, "class": 2, "qdisc": 3, "route": 4, "rule": 5, "policy": 6, "state": 7, "link": 8}
 
 
-def _orphans(wanted: Objects) -> list[str]:
-    """Remove what is ours and not wanted: filters first, devices last."""
+def _orphans(wanted: Objects, brought: set[str] | None = None) -> list[str]:
+    """Remove what is ours and not wanted: filters first, devices last. Of `brought`, where it is given, only."""
     live = kernel.live()
     gone = set(live) - set(wanted)
+    if brought is not None:
+        gone &= brought
     names = [name for name in gone if not _goes_along(name, gone)]
     names.sort(key=lambda name: (_LAST[name.partition(" ")[0]], name))
     kernel.batch([units.Command(*objects.removal(name)) for name in names])

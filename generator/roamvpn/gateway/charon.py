@@ -98,6 +98,11 @@ class Charon:
         staged.write_text(json.dumps({"instance": self._instance, "loaded": self._loaded}, sort_keys=True))
         staged.replace(self._note)
 
+    @property
+    def brought(self) -> set[str]:
+        """Names of what this program has loaded into this charon, whoever else has."""
+        return set(self._loaded)
+
     def connections(self) -> set[str]:
         """Names of our connections that are loaded."""
         found: set[str] = set()

@@ -8,6 +8,7 @@ In /var/lib/roamvpn, mode 0700:
 - `history.json`: digests in the order of their activation, confirmed ones only
 - `pending.json`: a change that waits for its confirmation
 - `former.json`: kernel settings as they were before us
+- `agent/`: what the agent keeps; where it is there, sessions are the agent's
 - `lock`
 """
 
@@ -69,6 +70,7 @@ class Generations:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._pending = home / "pending.json"
+        self.agent = home / "agent"
 
     @contextmanager
     def locked(self, holder: str, *, wait: bool = False) -> Iterator[None]:
