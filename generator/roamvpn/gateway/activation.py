@@ -96,6 +96,7 @@ class Gateway:
                     "preflight", f"runs generation {current or 'none'}, planned against {order.expected or 'none'}"
                 )
             if current == order.digest:
+                self._agreed(order.digest)
                 return Report(digest=current, before=current) if order.check else self._repair(order, bundle)
             self._prepare(order, bundle)
             if order.check:
@@ -118,9 +119,11 @@ class Gateway:
         if bundle is None:
             if not self.store.path(order.digest).is_dir():
                 raise GatewayError("preflight", f"generation {order.digest} is not on this gateway")
+            self._agreed(order.digest)
             return
         files = self.store.unpack(bundle, order.digest, order.gateway)
         try:
+            self._agreed(order.digest)
             found: Objects = {}
             if not self.places.offline:
                 found = scratch.try_out(self._program, self.store.path(order.digest), self.places.credentials)
@@ -128,6 +131,11 @@ class Gateway:
         except (GatewayError, OSError):
             self.store.discard(order.digest)
             raise
+
+    def _agreed(self, digest: str) -> None:
+        """Refuse a generation that would set what the agent of this gateway sets."""
+        if self.shared and (self.store.path(digest) / "session").is_dir():
+            raise GatewayError("preflight", f"an agent has the sessions here, and generation {digest} has some, too")
 
     def _change(self, order: Order, current: str | None) -> Report:
         report = Report(changed=True, digest=order.digest, before=current)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from roamvpn.tables.gateway_state import SESSION
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -41,7 +43,7 @@ class Nothing:
 
 
 class RenderedSide:
-    """Files as a fleet's state renders them."""
+    """Files as a fleet's state renders them. What sessions ask for at a gateway with an agent is the agent's affair."""
 
     def __init__(self, renderer: Renderer, fleet: Fleet) -> None:
         self.renderer = renderer
@@ -57,7 +59,10 @@ class RenderedSide:
         found = self._artefacts.get(gateway)
         if found is None:
             state = self.fleet.states.get(gateway)
-            found = self._artefacts[gateway] = self.renderer.artefacts(state) if state is not None else {}
+            found = self.renderer.artefacts(state) if state is not None else {}
+            if gateway in self.renderer.agents:
+                found = {path: artefact for path, artefact in found.items() if not path.startswith(f"{SESSION}/")}
+            self._artefacts[gateway] = found
         return found
 
     def sources(self, gateway: str) -> Mapping[str, str]:

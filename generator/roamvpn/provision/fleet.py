@@ -17,6 +17,7 @@ from roamvpn.provision.state import Record
 from roamvpn.stores.program import program_digest
 from roamvpn.stores.tree import DirectorySide, write_gateway, write_secret
 from roamvpn.tables.checks import SECRETS
+from roamvpn.tables.gateway_state import BASE
 from roamvpn.tables.problems import RoamvpnError
 
 if TYPE_CHECKING:
@@ -182,7 +183,8 @@ def _towards(engine: Engine, new: set[str], others: set[str]) -> set[str]:
     states = {name: engine.fleet.states[name] for name in others if name in engine.fleet.states}
     found = set()
     for name, state in states.items():
-        peers = any(unit.initiate and unit.peer_address in addresses for unit in state.peers.values())
-        if peers or any(unit.initiate and unit.peer_address in addresses for unit in state.legs.values()):
+        agent = engine.site.tables.gateway(name).agent
+        units = [unit for unit in (*state.peers.values(), *state.legs.values()) if unit.owner == BASE or not agent]
+        if any(unit.initiate and unit.peer_address in addresses for unit in units):
             found.add(name)
     return found

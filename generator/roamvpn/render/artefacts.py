@@ -51,6 +51,7 @@ class Renderer:
     def __init__(self, network: Network, templates: Mapping[str, str], fingerprint_key: bytes | None = None) -> None:
         """`templates` are texts by name; `fingerprint_key` names secrets without telling them."""
         self._network = network
+        self.agents = frozenset(name for name, gateway in network.gateways.items() if gateway.agent)
         self.key = fingerprint_key or b""
         self._files, self._commands = environments(templates)
         whole = blake2b(digest_size=16)

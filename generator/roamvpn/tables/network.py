@@ -66,7 +66,8 @@ class Gateway(Frozen):
     """A security gateway and DiffServ edge router (A2).
 
     `number` names it in devices, marks and routing tables on its peers; it never changes. `management` is where
-    playbooks reach it, if that is not its `address`.
+    playbooks reach it, if that is not its `address`. Where an `agent` serves it, that sets what follows users, and
+    playbooks set the rest.
     """
 
     number: GatewayNumber
@@ -74,6 +75,8 @@ class Gateway(Frozen):
     roles: tuple[Role, ...] = Field(min_length=1)
     address: Address
     management: Address | None = None
+    # what is rendered for a gateway without one is the same as ever
+    agent: bool = Field(default=False, strict=True, repr=False)
     uplink: Uplink
     access: tuple[Interface, ...] = ()
     home_networks: tuple[Net, ...] = ()
@@ -86,6 +89,8 @@ class Gateway(Frozen):
             raise ValueError("names a role twice")
         if Role.STATIC in roles and roles != {Role.STATIC}:
             raise ValueError("a static gateway is never signalled, so it has no other role (A2)")
+        if Role.STATIC in roles and self.agent:
+            raise ValueError("a static gateway is never signalled, so it has no agent (A2)")
         if Role.STATIC in roles and self.sla is None:
             raise ValueError("a static gateway needs its sla")
         if Role.STATIC not in roles and self.sla is not None:
