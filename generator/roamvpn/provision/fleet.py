@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from roamvpn.provision.authority import Authority
     from roamvpn.provision.control import Control
     from roamvpn.provision.state import State
+    from roamvpn.tables.gateway_state import Unit
     from roamvpn.tables.site import Site
 
 
@@ -184,7 +185,8 @@ def _towards(engine: Engine, new: set[str], others: set[str]) -> set[str]:
     found = set()
     for name, state in states.items():
         agent = engine.site.tables.gateway(name).agent
-        units = [unit for unit in (*state.peers.values(), *state.legs.values()) if unit.owner == BASE or not agent]
+        every: list[Unit] = [*state.peers.values(), *state.legs.values()]
+        units = [unit for unit in every if unit.owner == BASE or not agent]
         if any(unit.initiate and unit.peer_address in addresses for unit in units):
             found.add(name)
     return found

@@ -201,7 +201,16 @@ class Live:
             self._moved("alice", "fa21b", "AAAH away")
         finally:
             self.servers["aaah33"].start()
-            until("the AAAH is back", lambda: "aaah33.isp3.example" in self.agents["ha31"].status()["diameter_peers"])
+            until("the AAAH is back", self._home_is_known, 60)
+
+    def _home_is_known(self) -> bool:
+        """Whether all that talk to the AAAH have it again: they try in pauses that double."""
+        peers = [self.agents["ha31"].status()["diameter_peers"]]
+        for name in ("aaaf23", "aaaf23b"):
+            socket = str(WORK / name / f"run/{name}.sock")
+            said = network.run("curl", "-s", "--max-time", "5", "--unix-socket", socket, "http://server/v1/status")
+            peers.append(json.loads(said)["diameter_peers"])
+        return all("aaah33.isp3.example" in each for each in peers)
 
     def home_agent_killed(self) -> None:
         """the home agent's agent is killed in the middle of a move: traffic recovers, nothing is left behind"""
