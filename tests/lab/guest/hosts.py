@@ -53,7 +53,7 @@ class Host:
                 ),
                 *("--kill-child", "--", str(_HERE / "host-init"), self.name, str(self.base)),
             ],
-            env={**os.environ, "LAB_KEYS": str(self.keys)},
+            env={**os.environ, "LAB_KEYS": str(self.keys), "LAB_CHECKOUT": str(_HERE.parents[2])},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
