@@ -235,6 +235,9 @@ class Applier:
 
     def _again(self, user: User) -> None:
         user.retry = None
+        for key in user.keys:
+            if not self.charon.up(key):
+                self.charon.doubt(key)
         self.wish(user)
 
     def _loaded(self, user: User, version: int) -> None:

@@ -104,6 +104,11 @@ class Charon:
                 del self.loaded[key.name]
             raise GatewayError("charon", f"{key.name}: {error.message}") from None
 
+    def doubt(self, key: Key) -> None:
+        """It is not sure that charon still has it: `swanctl --load-all`, as at a start, forgets what no file names."""
+        if self.loaded.get(key.name) == key:
+            del self.loaded[key.name]
+
     async def unload(self, key: Key) -> None:
         """Take connection and secret out again; SAs stand without them. Another one of its name stays."""
         if self.loaded.get(key.name) != key:

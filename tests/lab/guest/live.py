@@ -239,7 +239,7 @@ class Live:
         home, (_, address) = MOBILES["frank"][1], _BEHIND["frank"]
         # the other end has to notice first: by DPD, and its retransmissions
         until("frank is served again", lambda: ping("frank", home, address), 120)
-        self._holds(60)
+        self._holds(150)
 
     def to_and_fro(self) -> None:
         """moves to and fro, as fast as they are answered, end where the user is, and leave nothing behind"""

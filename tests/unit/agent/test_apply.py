@@ -323,6 +323,22 @@ def test_without_charon_a_change_fails_and_is_made_up_for(place: Place) -> None:
     run(work())
 
 
+def test_what_somebody_else_has_unloaded_is_loaded_again(place: Place) -> None:
+    # `swanctl --load-all`, which a service runs when charon starts, forgets what no file names
+    async def work() -> None:
+        async with bench(*place) as made:
+            wanted = legs(ALICE)
+            (name,) = {each.leg.name for each in wanted if each.leg is not None}
+            made.charon.dead = {name}
+            assert not await made.submit(change_of(ALICE, (), wanted))
+            made.charon.connections.clear()
+            made.charon.secrets.clear()
+            made.charon.dead = set()
+            await until(lambda: made.charon.sas)
+
+    run(work())
+
+
 def test_a_burst_comes_to_one_change_and_all_hear_of_it_in_order(place: Place) -> None:
     async def work() -> None:
         async with bench(*place, at="ha31") as made:
