@@ -12,7 +12,7 @@ from roamvpn.aaa.daemon import AaaDaemon, serve
 from roamvpn.tables.problems import RoamvpnError
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", "-c", type=click.Path(path_type=Path), default=CONFIG, show_default=True, help="Its file.")
 @click.option("--check", is_flag=True, help="Read all its files, say what is wrong, and stop.")
 def aaa(config: Path, *, check: bool) -> None:

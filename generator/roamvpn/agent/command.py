@@ -20,7 +20,7 @@ from roamvpn.tables.problems import RoamvpnError
 _MAX_ANSWER = 64 << 20
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", "-c", type=click.Path(path_type=Path), default=CONFIG, show_default=True, help="Its file.")
 @click.option("--check", is_flag=True, help="Read all its files, say what is wrong, and stop.")
 def agent(config: Path, *, check: bool) -> None:
@@ -38,7 +38,7 @@ def agent(config: Path, *, check: bool) -> None:
         raise RoamvpnError(f"{config}: {error.strerror or error}") from None
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--socket", "path", type=click.Path(path_type=Path), default=SOCKET, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def status(path: Path, *, as_json: bool) -> None:

@@ -84,7 +84,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def hook() -> None:
     """Tell the agent of this gateway that a user came, stays, left, or wants other VPNs.
 

@@ -151,7 +151,7 @@ class Driver(asyncio.DatagramProtocol):
             self._timer = None
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def mn() -> None:
     """A Mobile IP terminal, for laboratories.
 
