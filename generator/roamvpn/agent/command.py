@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 
 from roamvpn.agent.config import CONFIG, Setup
 from roamvpn.agent.daemon import serve
-from roamvpn.agent.hook_command import SOCKET, OverUnix
+from roamvpn.agent.hook_command import SOCKET, asked
 from roamvpn.agent.status import show
 from roamvpn.tables.problems import RoamvpnError
 
@@ -43,23 +41,8 @@ def agent(config: Path, *, check: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def status(path: Path, *, as_json: bool) -> None:
     """What the agent of this gateway is doing: who is served, what waits, what is wrong."""
-    found = _asked(path)
+    _, found = asked(path, "GET", "/v1/status", None, _MAX_ANSWER)
     if as_json:
         click.echo(json.dumps(found, indent=1, sort_keys=True))
     else:
         show(found, Console(soft_wrap=True, highlight=False))
-
-
-def _asked(path: Path) -> dict[str, Any]:
-    connection = OverUnix(path)
-    try:
-        connection.request("GET", "/v1/status")
-        found = json.loads(connection.getresponse().read(_MAX_ANSWER))
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its answer is not to be understood"
-        raise RoamvpnError(f"{path}: the agent does not answer: {reason}") from None
-    finally:
-        connection.close()
-    if not isinstance(found, dict):
-        raise RoamvpnError(f"{path}: its answer is not to be understood")
-    return found

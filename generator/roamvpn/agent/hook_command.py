@@ -42,11 +42,16 @@ class OverUnix(http.client.HTTPConnection):
 
 def post(path: Path, body: bytes) -> tuple[int, dict[str, Any]]:
     """Hand one event to the agent: the status and the reply. Raises RoamvpnError where no agent answers."""
+    return asked(path, "POST", "/v1/events", body, 1 << 20)
+
+
+def asked(path: Path, method: str, url: str, body: bytes | None, limit: int) -> tuple[int, dict[str, Any]]:
+    """One request to the agent: its status, and the object of at most `limit` bytes. Raises RoamvpnError."""
     connection = OverUnix(path)
     try:
-        connection.request("POST", "/v1/events", body, {"Content-Type": "application/json"})
+        connection.request(method, url, body, {"Content-Type": "application/json"} if body is not None else {})
         answer = connection.getresponse()
-        reply = json.loads(answer.read(1 << 20))
+        reply = json.loads(answer.read(limit))
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its answer is not to be understood"
         raise RoamvpnError(f"{path}: the agent does not answer: {reason}") from None
